@@ -1,0 +1,1 @@
+"""Measurements: acro and its peers on the same work, side by side, in one run."""

@@ -1,0 +1,42 @@
+"""Write `docs/benchmarks.md` from the stored results: `python -m benchmarks.report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Render every file of `benchmarks/results/`, in the order of their names."""
+    records = [json.loads(path.read_text()) for path in sorted(results.FOLDER.glob("*.json"))]
+    sections = [_section(record) for record in records]
+    PAGE.write_text("\n\n".join([_HEAD, *sections]) + "\n")
+    print(f"{PAGE}: {len(sections)} sections")
+
+
+_HEAD = """# Benchmarks
+
+Written by `python -m benchmarks.report` from `benchmarks/results/`: do not edit by hand.
+Every table was measured by the command above it, acro and its peers in one run. The machines are shared
+and noisy: read the ratios, not the absolute times."""
+
+
+def _section(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    parts = [f"## {record['title']}", f"`{record['command']}` on {record['machine']}; {versions}."]
+    for table in record["tables"]:
+        head = "| " + " | ".join(table["columns"]) + " |"
+        rule = "|" + " --- |" * len(table["columns"])
+        rows = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in table["rows"]]
+        parts.append("\n".join([f"**{table['caption']}**", "", head, rule, *rows]))
+    parts.extend(f"- {note}" for note in record["notes"])
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Where a benchmark's figures are kept: one JSON file a script, under `benchmarks/results/`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).parent / "results"
+
+
+class Table(NamedTuple):
+    """One table of a report; every cell is written as `str(cell)`."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def save(name: str, title: str, tables: Sequence[Table], *, notes: Sequence[str] = (), data: Any = None) -> Path:
+    """Write what was measured to `benchmarks/results/<name>.json`.
+
+    Args:
+        name: The script's name, without `.py`.
+        title: The section's heading in `docs/benchmarks.md`.
+        tables: What the report shows.
+        notes: Sentences under the tables: burn-in, what a row means, what is unfair.
+        data: The raw figures behind the tables (every repeat, every seed), JSON values.
+    """
+    record = {
+        "title": title,
+        "command": " ".join(["python -m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "machine": _machine(),
+        "versions": _versions(),
+        "tables": [table._asdict() for table in tables],
+        "notes": list(notes),
+        "data": data,
+    }
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def show(table: Table) -> None:
+    """Print a table in aligned columns."""
+    cells = [[str(cell) for cell in row] for row in (table.columns, *table.rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
+    print(f"\n{table.caption}")
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "lightning", "gymnasium", "numpy", "stable-baselines3", "torchrl", "cpprb", "rlox", "envpool")
+    found = {name: metadata.version(name) for name in names if _installed(name)}
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {"acro": commit.stdout.strip() or "unknown commit", "python": platform.python_version(), **found}
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

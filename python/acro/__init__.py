@@ -1,0 +1,1 @@
+"""DQN for PyTorch Lightning, with its replay memory in Rust."""

@@ -1,0 +1,1 @@
+//! The physics of many acrobots at once.

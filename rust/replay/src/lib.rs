@@ -1,0 +1,1 @@
+//! Fixed-capacity replay memory: per-environment rings of steps.
