@@ -1,0 +1,221 @@
+"""DQN (Mnih et al. 2015) as a LightningModule: targets, loss, updates and the evaluation hooks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from acro.evaluation import Episodes, Evaluation, evaluate
+from acro.networks import QNetwork
+from acro.optimizer import FlatAdam, flatten_parameters
+from acro.replay import Batch
+
+LOSSES = {"huber": F.smooth_l1_loss, "mse": F.mse_loss}
+
+
+class DQN(L.LightningModule):
+    """Deep Q-learning from rounds of minibatches.
+
+    `training_step` takes a `Batch` with leading axes (M, B) and makes M gradient updates. Everything is manual
+    optimization; `global_step` counts rounds.
+
+    Args:
+        observation_size: Numbers in one observation.
+        num_actions: Actions are the integers from 0 to `num_actions - 1`.
+        hidden: Width of each hidden layer of the default network.
+        dueling: State value and advantages apart (Wang et al. 2016).
+        double: The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
+        learning_rate: Adam's, at the start.
+        learning_rate_end: What it falls to, linearly; None keeps it constant.
+        learning_rate_decay_updates: Gradient updates until `learning_rate_end` is reached.
+        max_grad_norm: Euclidean norm that the gradient is clipped to; None leaves it.
+        loss: "huber" (with its corner at 1) or "mse", of the temporal-difference error.
+        target_update_every: Gradient updates between updates of the target network.
+        tau: Share of the online network that a target update takes; 1 copies it.
+        network: A module of one's own from observations (B, ...) to action values (B, num_actions), used
+            instead of `QNetwork`; give it to `load_from_checkpoint` too.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        num_actions: int,
+        hidden: Sequence[int] = (128, 128),
+        *,
+        dueling: bool = False,
+        double: bool = True,
+        learning_rate: float = 1e-3,
+        learning_rate_end: float | None = None,
+        learning_rate_decay_updates: int = 0,
+        max_grad_norm: float | None = 10.0,
+        loss: Literal["huber", "mse"] = "huber",
+        target_update_every: int = 100,
+        tau: float = 1.0,
+        network: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        _check_positive(observation_size=observation_size, num_actions=num_actions, learning_rate=learning_rate)
+        _check_positive(target_update_every=target_update_every, tau=tau)
+        if tau > 1.0:
+            raise ValueError(f"tau={tau}: it is a share of the online network, at most 1")
+        if loss not in LOSSES:
+            raise ValueError(f"loss={loss!r}: expected one of {sorted(LOSSES)}")
+        if learning_rate_end is not None and learning_rate_decay_updates < 1:
+            raise ValueError(f"learning_rate_end={learning_rate_end} needs learning_rate_decay_updates of at least 1")
+        self.save_hyperparameters(ignore=["network"])
+        self.automatic_optimization = False
+        self.q_network = network or QNetwork(observation_size, num_actions, hidden, dueling=dueling)
+        self.target_network = copy.deepcopy(self.q_network).requires_grad_(False)
+        self.double = double
+        self.max_grad_norm = max_grad_norm
+        self.target_update_every = target_update_every
+        self.tau = tau
+        self.updates = 0
+        self.last_evaluation: Evaluation | None = None
+        self.example_input_array = torch.zeros(1, observation_size)
+        self._loss_function = LOSSES[loss]
+        self._loss_sum = 0.0
+        self._rounds = 0
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Return the action values (B, num_actions) of observations (B, ...)."""
+        q: Tensor = self.q_network(obs)
+        return q
+
+    # ---- the learning rule
+
+    def td_target(self, batch: Batch) -> Tensor:
+        """Return rewards + discounts * Q(next_obs), (B,), without gradient.
+
+        `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
+        """
+        with torch.no_grad():
+            next_q = self.target_network(batch.next_obs)  # (B, A)
+            chooser = self.q_network(batch.next_obs) if self.double else next_q  # (B, A)
+            next_actions = chooser.argmax(dim=1, keepdim=True)  # (B, 1)
+            next_values = next_q.gather(1, next_actions).squeeze(1)  # (B,)
+            return torch.addcmul(batch.rewards, batch.discounts, next_values)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient."""
+        td_target = self.td_target(batch)  # (B,)
+        q = self.q_network(batch.obs).gather(1, batch.actions.unsqueeze(1)).squeeze(1)  # (B,)
+        if batch.weights is None:
+            loss = self._loss_function(q, td_target)
+        else:
+            loss = (batch.weights * self._loss_function(q, td_target, reduction="none")).mean()
+        return loss, td_target - q.detach()
+
+    # ---- rounds of updates
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return Adam over flat parameters, and the learning rate's schedule over `updates`."""
+        hparams = self.hparams
+        optimizer = FlatAdam(self.q_network.parameters(), lr=hparams["learning_rate"])
+        # In the order of the online network's, so that a target update is one operation on flat tensors.
+        self._flat_target = flatten_parameters(self.target_network.parameters())
+        end, duration = hparams["learning_rate_end"], hparams["learning_rate_decay_updates"]
+        end_factor = 1.0 if end is None else end / hparams["learning_rate"]
+
+        def factor(_: int) -> float:
+            return 1.0 + (end_factor - 1.0) * (min(self.updates / duration, 1.0) if duration else 0.0)
+
+        return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, factor)}
+
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> None:  # noqa: ARG002 - Lightning's signature
+        """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...)."""
+        if len(batch.rewards) == 0:
+            return
+        # Lightning's wrapped pair costs as much as an update: it serves for the round's last one only, so that
+        # `global_step` counts rounds and callbacks around the optimizer run once a round.
+        wrapped = self.optimizers()
+        td_errors = self.update(batch, wrapped.optimizer, self.manual_backward, wrapped.step)
+        self.lr_schedulers().step()
+        if batch.weights is not None:
+            self.trainer.datamodule.update_priorities(batch.indices, td_errors)
+
+    def update(
+        self,
+        batch: Batch,
+        optimizer: FlatAdam,
+        last_backward: Callable[[Tensor], None] = torch.Tensor.backward,
+        last_step: Callable[[], Any] | None = None,
+    ) -> Tensor:
+        """Make one gradient update per minibatch; return all temporal-difference errors (M, B)."""
+        minibatches = [Batch(*columns) for columns in zip(*map(_unbind, batch, [len(batch.rewards)] * len(batch)))]
+        td_errors = []
+        for minibatch in minibatches:
+            is_last = minibatch is minibatches[-1]
+            loss, td_error = self.loss(minibatch)
+            optimizer.zero_grad()
+            (last_backward if is_last else torch.Tensor.backward)(loss)
+            if self.max_grad_norm is not None:
+                optimizer.clip_gradient(self.max_grad_norm)
+            (last_step if is_last and last_step else optimizer.step)()
+            self.updates += 1
+            if self.updates % self.target_update_every == 0:
+                self._update_target(optimizer)
+            td_errors.append(td_error)
+        self._loss_sum += float(loss.detach())
+        self._rounds += 1
+        return torch.stack(td_errors)
+
+    @torch.no_grad()
+    def _update_target(self, optimizer: FlatAdam) -> None:
+        self._flat_target.lerp_(optimizer.flat, self.tau)
+        for target, online in zip(self.target_network.buffers(), self.q_network.buffers(), strict=True):
+            target.copy_(online)
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Leave the gradients: they are views of the optimizer's flat tensor."""
+
+    # ---- evaluation: each item of the loader is a set of episodes to play
+
+    def validation_step(self, episodes: Episodes, batch_idx: int = 0) -> None:  # noqa: ARG002
+        """Play greedy episodes in environments of their own, and log them beside what training did since."""
+        self.last_evaluation = evaluate(self, *episodes, device=self.device)
+        self._log({**self.last_evaluation.metrics(), **self._training_metrics()})
+
+    def test_step(self, episodes: Episodes, batch_idx: int = 0) -> None:  # noqa: ARG002
+        """Play greedy episodes from starts that never served to choose a checkpoint."""
+        self.last_evaluation = evaluate(self, *episodes, device=self.device)
+        self._log(self.last_evaluation.metrics())
+
+    def _training_metrics(self) -> dict[str, float]:
+        metrics = {"train/updates": float(self.updates)}
+        if self._rounds:
+            metrics["train/loss"] = self._loss_sum / self._rounds
+        self._loss_sum, self._rounds = 0.0, 0
+        experience = self.trainer.datamodule
+        return metrics if experience is None else {**metrics, **experience.metrics()}
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        self.log_dict(metrics, batch_size=1)
+
+    # ---- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the counters that are no parameters."""
+        checkpoint["dqn"] = {"updates": self.updates, "loss_sum": self._loss_sum, "rounds": self._rounds}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue the counters."""
+        counters = checkpoint["dqn"]
+        self.updates, self._loss_sum, self._rounds = counters["updates"], counters["loss_sum"], counters["rounds"]
+
+
+def _unbind(column: Tensor | None, count: int) -> Sequence[Tensor | None]:
+    return [None] * count if column is None else column.unbind()
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name}={value}: it must be above 0")

@@ -1,0 +1,100 @@
+"""How actions are chosen while learning: schedules and temporally extended epsilon-greedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Dabney et al. (2021) cut durations at 10,000 steps, so that one draw of the heavy tail cannot take over a run.
+MAX_DURATION_STEPS = 10_000
+
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """A straight line from `start` to `end` over `duration_steps`, then constant."""
+
+    start: float
+    end: float
+    duration_steps: int
+
+    def __call__(self, step: int) -> float:
+        """Return the value at `step` (environment steps, from 0)."""
+        if step >= self.duration_steps:
+            return self.end
+        return self.start + (self.end - self.start) * step / self.duration_steps
+
+
+@dataclass(frozen=True)
+class ExponentialSchedule:
+    """`start` times `factor` for every count, never below `end`."""
+
+    start: float
+    factor: float
+    end: float
+
+    def __call__(self, count: int) -> float:
+        """Return the value after `count` multiplications (episodes, say)."""
+        return max(self.end, self.start * self.factor**count)
+
+
+class EpsilonGreedy:
+    """Temporally extended epsilon-greedy (ez-greedy), for many environments at once.
+
+    With probability epsilon an exploratory action is drawn uniformly and held for a number of steps drawn from
+    a zeta distribution, P(n) proportional to n**-exponent, or until the episode ends.
+
+    Args:
+        num_envs: Environments that act side by side.
+        num_actions: Actions are the integers from 0 to `num_actions - 1`.
+        zeta_exponent: 2 in the paper; None holds each exploratory action for one step (plain epsilon-greedy).
+        seed: Seeds the Generator that all draws come from.
+
+    Source: Dabney, Ostrovski and Barreto, "Temporally-Extended epsilon-Greedy Exploration" (2021).
+    """
+
+    def __init__(self, num_envs: int, num_actions: int, *, zeta_exponent: float | None = 2.0, seed: int = 0) -> None:
+        if zeta_exponent is not None and not zeta_exponent > 1.0:
+            raise ValueError(f"zeta_exponent={zeta_exponent}: a zeta distribution needs an exponent above 1, or None")
+        self.num_actions = num_actions
+        self.zeta_exponent = zeta_exponent
+        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self._held_actions = np.zeros(num_envs, dtype=np.int64)
+        self._remaining_steps = np.zeros(num_envs, dtype=np.int64)
+
+    def act(self, greedy_actions: NDArray[np.int64], epsilon: float) -> NDArray[np.int64]:
+        """Return `greedy_actions` (num_envs,) with exploratory ones mixed in; (num_envs,) int64."""
+        starting = self._generator.random(len(greedy_actions)) < epsilon
+        starting &= self._remaining_steps == 0
+        count = int(np.count_nonzero(starting))
+        if count:
+            self._held_actions[starting] = self._generator.integers(self.num_actions, size=count)
+            self._remaining_steps[starting] = self._durations(count)
+        exploring = self._remaining_steps > 0
+        self._remaining_steps -= exploring
+        return np.where(exploring, self._held_actions, greedy_actions)
+
+    def end_episodes(self, ended: NDArray[np.bool_]) -> None:
+        """Drop the held action of every environment whose episode `ended` (num_envs,)."""
+        self._remaining_steps[ended] = 0
+
+    def _durations(self, count: int) -> NDArray[np.int64]:
+        if self.zeta_exponent is None:
+            return np.ones(count, dtype=np.int64)
+        return np.minimum(self._generator.zipf(self.zeta_exponent, size=count), MAX_DURATION_STEPS)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides the next actions: arrays and plain values."""
+        return {
+            "generator": self._generator.bit_generator.state,
+            "held_actions": self._held_actions.copy(),
+            "remaining_steps": self._remaining_steps.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, as `state_dict` returned it."""
+        self._generator.bit_generator.state = state["generator"]
+        self._held_actions[:] = state["held_actions"]
+        self._remaining_steps[:] = state["remaining_steps"]

@@ -1,0 +1,63 @@
+"""Parameters in one flat tensor, so that clipping, Adam and the target's update are one operation each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def flatten_parameters(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Move `parameters` into one flat tensor and return it; each becomes a view of its part.
+
+    Call it after the module is on its device: moving a module later gives its parameters storage of their own.
+
+    Raises:
+        ValueError: There are no parameters, or they differ in dtype or device.
+    """
+    parameters = list(parameters)
+    kinds = {(parameter.dtype, parameter.device) for parameter in parameters}
+    if len(kinds) != 1:
+        raise ValueError(f"parameters must share one dtype and one device, found {kinds or 'no parameters'}")
+    flat = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    for parameter, view in zip(parameters, _views(flat, parameters), strict=True):
+        parameter.data = view
+    return flat
+
+
+def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    parts = flat.split([parameter.numel() for parameter in parameters])
+    return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
+
+
+class FlatAdam(torch.optim.Adam):
+    """Adam (Kingma and Ba 2015) whose one parameter is the flat tensor of all `parameters`.
+
+    Gradients accumulate into views of one flat tensor too: `zero_grad` clears it in place and never sets it to None.
+
+    Args:
+        parameters: What is trained; they become views of the flat tensor.
+        lr: Learning rate.
+        eps: Added to the root of the second moment.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, eps: float = 1e-8) -> None:
+        self.parameters = list(parameters)
+        self.flat = nn.Parameter(flatten_parameters(self.parameters))
+        self.flat_grad = torch.zeros_like(self.flat)
+        super().__init__([self.flat], lr=lr, eps=eps, fused=True)
+        self.zero_grad()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: ARG002 - torch's signature
+        """Clear the gradients in place, and tie them to the flat tensor again where somebody cut them loose."""
+        self.flat_grad.zero_()
+        if self.flat.grad is not self.flat_grad or any(parameter.grad is None for parameter in self.parameters):
+            self.flat.grad = self.flat_grad
+            for parameter, view in zip(self.parameters, _views(self.flat_grad, self.parameters), strict=True):
+                parameter.grad = view
+
+    def clip_gradient(self, max_norm: float) -> None:
+        """Scale the gradient down to a Euclidean norm of at most `max_norm` over all parameters."""
+        norm = torch.linalg.vector_norm(self.flat_grad)
+        self.flat_grad.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
