@@ -17,6 +17,9 @@ from acro.networks import QNetwork
 from acro.optimizer import FlatAdam, flatten_parameters
 from acro.replay import Batch
 
+# What must be the same for a checkpoint to fit.
+_SIZES = ("observation_size", "num_actions", "hidden", "dueling")
+
 LOSSES = {"huber": F.smooth_l1_loss, "mse": F.mse_loss}
 
 
@@ -189,7 +192,7 @@ class DQN(L.LightningModule):
         self._log(self.last_evaluation.metrics())
 
     def _training_metrics(self) -> dict[str, float]:
-        metrics = {"train/updates": float(self.updates)}
+        metrics = {"epoch": float(self.current_epoch), "train/updates": float(self.updates)}
         if self._rounds:
             metrics["train/loss"] = self._loss_sum / self._rounds
         self._loss_sum, self._rounds = 0.0, 0
@@ -201,8 +204,23 @@ class DQN(L.LightningModule):
 
     # ---- checkpoints
 
+    def check_resumable(self, checkpoint: dict[str, Any]) -> None:
+        """Check that training can continue from `checkpoint` with this network.
+
+        Raises:
+            ValueError: The checkpoint's network has other sizes.
+        """
+        found, here = checkpoint["hyper_parameters"], self.hparams
+        differing = [
+            f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in _SIZES if found[name] != here[name]
+        ]
+        if differing:
+            raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counters that are no parameters."""
+        """Add the counters that are no parameters; leave the memory out of files of weights only."""
+        if "optimizer_states" not in checkpoint and self.trainer.datamodule is not None:
+            checkpoint.pop(type(self.trainer.datamodule).__qualname__, None)
         checkpoint["dqn"] = {"updates": self.updates, "loss_sum": self._loss_sum, "rounds": self._rounds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from acro import envs
@@ -18,6 +18,8 @@ from acro.evaluation import Episodes
 from acro.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
 from acro.replay import Batch, ReplayMemory
 from acro.state import to_arrays, to_tensors
+
+logger = logging.getLogger(__name__)
 
 # Every stream of randomness comes from `seed` and one of these, so that no two share their draws.
 _ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
@@ -250,6 +252,23 @@ class Experience(L.LightningDataModule):
 
     # ---- state: all that a resumed run needs beyond the module's own
 
+    def check_resumable(self, checkpoint: dict[str, Any]) -> None:
+        """Check that training can continue from `checkpoint` with these settings.
+
+        Raises:
+            ValueError: The checkpoint holds no experience, or a setting that decides what it means is another one.
+        """
+        state = checkpoint.get(type(self).__qualname__)
+        if state is None:
+            raise ValueError("this checkpoint holds no replay memory: it is for playing; continue from last.ckpt")
+        self._check_settings(state)
+
+    def _check_settings(self, state: dict[str, Any]) -> None:
+        found, here = state["settings"], self.hparams
+        differing = [f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in _SETTINGS if found[name] != here[name]]
+        if differing:
+            raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")
+
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values; empty before `setup("fit")`."""
         if self.collector is None:
@@ -258,24 +277,13 @@ class Experience(L.LightningDataModule):
         return {"settings": settings, "collector": to_tensors(self.collector.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state`; outside of training there is nothing to continue.
-
-        Raises:
-            ValueError: A setting that decides what the state means is another one; nothing is changed.
-        """
+        """Continue from `state`; outside of training there is nothing to continue."""
         if self.collector is None:
             return
-        differing = {name: value for name, value in state["settings"].items() if value != self.hparams[name]}
-        if differing:
-            found = ", ".join(
-                f"{name} {value!r} in the checkpoint, {self.hparams[name]!r} here" for name, value in differing.items()
-            )
-            raise ValueError(f"cannot continue from this checkpoint with other settings: {found}")
+        self._check_settings(state)
         collector = to_arrays(state["collector"])
         if collector["env"] is None:
-            rank_zero_info(
-                f"{self.env_id} cannot give its state: its episodes start afresh, the rest continues exactly"
-            )
+            logger.warning("%s cannot give its state: its episodes start afresh, the rest continues exactly", self.env_id)
         self.collector.load_state_dict(collector)
 
 

@@ -1,0 +1,290 @@
+"""Train an agent: `python -m acro.fit`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Optional
+
+import gymnasium as gym
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+
+from acro.callbacks.checkpointing import Interrupts, SaveLast
+from acro.callbacks.curve import LearningCurve
+from acro.callbacks.progress import TrainingProgress
+from acro.checkpoint import DurableCheckpointIO, read_checkpoint
+from acro.dqn import DQN
+from acro.evaluation import Evaluation, evaluate
+from acro.experience import Experience
+from acro.metrics_csv import MetricsCSV
+from acro.rendering import render_episode
+from acro.runs import Run
+
+logger = logging.getLogger("acro")
+
+PRESETS = resources.files("acro") / "presets"
+DEFAULT_PRESET = "acrobot"
+DEFAULT_ROOT = "runs"
+# What a user can get wrong; anything else is a bug, and shows its traceback.
+USER_ERRORS = (ValueError, TypeError, OSError, MemoryError, MisconfigurationException, ImportError)
+
+
+class FitCLI(LightningCLI):
+    """LightningCLI with acro's run folder, loggers and callbacks.
+
+    Args:
+        args: The command line.
+        preset: The preset whose settings are the defaults; None for the classes' own.
+        resumed: The run to continue in; None starts a new one.
+        ckpt_path: The checkpoint to continue from.
+    """
+
+    def __init__(self, args: Sequence[str], preset: str | None, resumed: Run | None, ckpt_path: Path | None) -> None:
+        self.preset = preset
+        self.ckpt_path = ckpt_path
+        self.run = resumed
+        self.checkpoint = None if ckpt_path is None else read_checkpoint(ckpt_path)
+        self.interrupts = Interrupts()
+        self.curve = LearningCurve()
+        defaults = [] if preset is None else [str(PRESETS / f"{preset}.yaml")]
+        super().__init__(
+            DQN,
+            Experience,
+            run=False,
+            args=list(args),
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "default_config_files": defaults if resumed is None else [str(resumed.config)],
+                "prog": "python -m acro.fit",
+                "description": "Train a DQN agent; without arguments, one that swings Acrobot up.",
+            },
+            trainer_defaults={
+                # Networks this small are no faster on a GPU, and "auto" would take it.
+                "accelerator": "cpu",
+                "devices": 1,
+                "max_epochs": 30,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 1,
+                "enable_model_summary": False,
+                "default_root_dir": DEFAULT_ROOT,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add acro's own arguments, and tie the network's sizes to the environment."""
+        parser.add_argument(
+            "--preset", type=Optional[str], default=self.preset, help=f"A tuned run: {', '.join(preset_names())}."
+        )
+        parser.add_argument(
+            "--ckpt_path", type=Optional[str], help="Continue from this checkpoint, or from the newest run's: last."
+        )
+        parser.add_argument("--torch_threads", type=int, default=1, help="One is fastest for networks this small.")
+        parser.add_argument("--debug", action="store_true", help="Show the traceback of a mistake.")
+        parser.link_arguments("data.observation_size", "model.observation_size", apply_on="instantiate")
+        parser.link_arguments("data.num_actions", "model.num_actions", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_plain_seed)
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run's folder; a saved configuration says nothing of resuming."""
+        config = self.config
+        torch.set_num_threads(config["torch_threads"])
+        config["ckpt_path"] = None
+        if self.run is None:
+            name = config["preset"] or _folder_name(config["data"]["env_id"])
+            self.run = Run.new(Path(config["trainer"]["default_root_dir"]), name)
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Return a Trainer that writes into the run's folder."""
+        given = self.config_init["trainer"]
+        given["callbacks"] = [*(given["callbacks"] or []), *self._callbacks()]
+        given["plugins"] = [*(given["plugins"] or []), DurableCheckpointIO()]
+        if given["logger"] is None:
+            given["logger"] = self._loggers()
+        return super().instantiate_trainer(**kwargs)
+
+    def _loggers(self) -> list[Any]:
+        names = {"name": self.run.name, "version": self.run.version}
+        resumed_step = None if self.checkpoint is None else env_steps_of(self.checkpoint)
+        return [
+            MetricsCSV(self.run.root, **names, resume_step=resumed_step),
+            TensorBoardLogger(self.run.root, **names, default_hp_metric=False, purge_step=resumed_step),
+        ]
+
+    def _callbacks(self) -> list[L.Callback]:
+        best = ModelCheckpoint(
+            self.run.best_checkpoint.parent,
+            filename=self.run.best_checkpoint.stem,
+            monitor="eval/return",
+            mode="max",
+            save_weights_only=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        # `best` before `SaveLast`: what last.ckpt says of the best one must be up to date.
+        return [TrainingProgress(), self.curve, self.interrupts, best, SaveLast(self.run.last_checkpoint)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train as the arguments say.
+
+    Returns:
+        The exit code: 0, 2 for bad arguments, 130 after Ctrl-C and 143 after SIGTERM.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    _speak_plainly()
+    try:
+        cli = _prepare(argv)
+    except USER_ERRORS as error:
+        if "--debug" in argv:
+            traceback.print_exc()
+        print(f"error: {_explain(error)}", file=sys.stderr)
+        return 2
+    return _train(cli)
+
+
+def _prepare(argv: Sequence[str]) -> FitCLI:
+    """Parse and check everything; nothing is written before this has returned."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--preset", "--ckpt_path", "--data.env_id"):
+        peek.add_argument(name)
+    peek.add_argument("-c", "--config")
+    peek.add_argument("--trainer.default_root_dir", default=DEFAULT_ROOT)
+    given = vars(peek.parse_known_args(argv)[0])
+
+    preset = given["preset"]
+    if preset is None and given["config"] is None and given["data.env_id"] is None:
+        preset = DEFAULT_PRESET
+    if preset is not None and preset not in preset_names():
+        raise ValueError(f"--preset {preset}: no such preset; there are {', '.join(preset_names())}")
+    resumed, ckpt_path = None, None
+    if given["ckpt_path"] == "last":
+        name = preset or _folder_name(given["data.env_id"] or Experience().env_id)
+        resumed = Run.newest(Path(given["trainer.default_root_dir"]), name)
+        ckpt_path = resumed.last_checkpoint
+    elif given["ckpt_path"] is not None:
+        ckpt_path = Path(given["ckpt_path"])
+        resumed = Run.of_checkpoint(ckpt_path)
+    cli = FitCLI(argv, preset, resumed, ckpt_path)
+    if cli.checkpoint is not None:
+        cli.model.check_resumable(cli.checkpoint)
+        cli.datamodule.check_resumable(cli.checkpoint)
+    return cli
+
+
+def _train(cli: FitCLI) -> int:
+    run, trainer, experience = cli.run, cli.trainer, cli.datamodule
+    steps = trainer.max_epochs * experience.steps_per_epoch
+    start = "" if cli.checkpoint is None else f", resumed at step {env_steps_of(cli.checkpoint)}"
+    logger.info("%s · seed %d · %d steps%s · %s", experience.env_id, experience.seed, steps, start, run.folder)
+    run.remove_leftovers()
+    try:
+        trainer.fit(cli.model, experience, ckpt_path=cli.ckpt_path, weights_only=True)
+    except SIGTERMException:
+        logger.info("stopped at step %d; continue with: %s", experience.env_steps, _resume_command(run))
+        return 130 if cli.interrupts.received is signal.SIGINT else 143
+    except SystemExit:
+        # The Trainer's answer to a second Ctrl-C.
+        logger.info("left at once; continue from the last save with: %s", _resume_command(run))
+        return 130
+    _show_result(cli)
+    return 0
+
+
+def _show_result(cli: FitCLI) -> None:
+    """Play the best checkpoint from starts that never served to choose it; leave a GIF and the result line."""
+    run, model, experience = cli.run, cli.model, cli.datamodule
+    if run.best_checkpoint.is_file():
+        model.load_state_dict(read_checkpoint(run.best_checkpoint)["state_dict"])
+    model.eval()
+    episodes = experience.held_out_episodes()
+    logger.info("playing %d episodes from new starts", episodes.count)
+    evaluation = evaluate(model, *episodes)
+    logger.info("drawing the median one")
+    render_episode(
+        model,
+        episodes.env_id,
+        episodes.seed + evaluation.median_episode,
+        run.folder / "final.gif",
+        env_kwargs=episodes.env_kwargs,
+    )
+    solved = _solved(gym.spec(episodes.env_id).reward_threshold, cli.curve.evaluations)
+    print(f"{describe(evaluation)}{solved}; {run.folder}")
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Return an evaluation in one line."""
+    returns = evaluation.returns
+    return (
+        f"eval: mean {evaluation.mean:.1f} ± {evaluation.standard_error:.1f}, median {np.median(returns):.0f}, "
+        f"worst {returns.min():.0f} over {len(returns)} episodes"
+    )
+
+
+def _solved(threshold: float | None, evaluations: Sequence[tuple[int, float]]) -> str:
+    if threshold is None:
+        return ""
+    for step, mean in evaluations:
+        if mean >= threshold:
+            return f"; solved (>= {threshold:g}) at step {step}"
+    return f"; not solved (>= {threshold:g})"
+
+
+def preset_names() -> list[str]:
+    """Return the names that `--preset` takes."""
+    return sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
+
+
+def env_steps_of(checkpoint: dict[str, Any]) -> int:
+    """Return the environment steps that `checkpoint` has behind it; 0 without an `Experience` in it."""
+    experience = checkpoint.get(Experience.__qualname__)
+    return 0 if experience is None else int(experience["collector"]["env_steps"])
+
+
+def _resume_command(run: Run) -> str:
+    return f"python -m acro.fit --ckpt_path {run.last_checkpoint}"
+
+
+def _folder_name(env_id: str) -> str:
+    """Return an environment's id as a folder's name: acro/Acrobot-v1 -> acro-Acrobot-v1."""
+    return env_id.replace("/", "-").replace(":", "-")
+
+
+def _plain_seed(seed: bool | int) -> int:
+    if isinstance(seed, bool):
+        raise ValueError(f"--seed_everything {seed}: give a number, so that the run can be repeated")
+    return seed
+
+
+def _explain(error: BaseException) -> str:
+    """Return what went wrong in one sentence, with what to do where Lightning does not say it."""
+    if isinstance(error, MisconfigurationException) and "accelerator" in str(error).lower():
+        return f"--trainer.accelerator: there is no such device here ({error}); leave it out to train on the CPU"
+    return " ".join(str(error).split())
+
+
+def _speak_plainly() -> None:
+    """Print acro's own messages bare, and keep Lightning's advertisements and tips out."""
+    logger.setLevel(logging.INFO)
+    logger.handlers = [logging.StreamHandler()]
+    logger.propagate = False
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
