@@ -2,10 +2,15 @@
 //!
 //! Documentation for Python users lives in `python/acro/_rust.pyi`.
 
+mod acrobot;
+
 /// The extension module `acro._rust`.
 #[pyo3::pymodule]
 mod _rust {
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::acrobot::{PyAcrobots, acrobot_observe, acrobot_step};
 
     /// The workspace's version, and a warning when this is a debug build.
     #[pymodule_init]
