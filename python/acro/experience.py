@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning as L
@@ -118,7 +118,9 @@ class Experience(L.LightningDataModule):
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
-        self.observation_space, self.action_space = envs.spaces(env_id, **self.env_kwargs)
+        env = envs.make(env_id, **self.env_kwargs)
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+        env.close()
         self._autoreset_mode = AutoresetMode(autoreset_mode)
         self._n_step = LinearSchedule(n_step, n_step if n_step_end is None else n_step_end, n_step_decay_steps)
         self._beta = LinearSchedule(beta_start, 1.0, beta_steps)
@@ -208,14 +210,13 @@ class Experience(L.LightningDataModule):
         """Return an epoch's rounds; each is made when it is asked for."""
         return Rounds(self)
 
-    def val_dataloader(self) -> list[Episodes]:
-        """Return the evaluation of this epoch: its starts derive from (seed, epoch)."""
-        trainer = self.trainer
-        return [self._episodes(_VALIDATION, 0 if trainer is None else trainer.current_epoch)]
+    def val_dataloader(self) -> EpisodeLoader:
+        """Return the evaluation of an epoch; its starts derive from (seed, epoch)."""
+        return EpisodeLoader(lambda: self._episodes(_VALIDATION, self.trainer.current_epoch))
 
-    def test_dataloader(self) -> list[Episodes]:
+    def test_dataloader(self) -> EpisodeLoader:
         """Return episodes from starts that no validation uses."""
-        return [self.held_out_episodes()]
+        return EpisodeLoader(self.held_out_episodes)
 
     def held_out_episodes(self) -> Episodes:
         """Return as many episodes as an evaluation has, from starts that never serve to choose a checkpoint."""
@@ -309,6 +310,19 @@ class Rounds:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Accept what `state_dict` returned."""
+
+
+class EpisodeLoader:
+    """One set of episodes, for the Trainer, which takes a list of them apart."""
+
+    def __init__(self, episodes: Callable[[], Episodes]) -> None:
+        self._episodes = episodes
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Episodes]:
+        yield self._episodes()
 
 
 def _check(**counts: int) -> None:
