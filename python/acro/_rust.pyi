@@ -1,12 +1,14 @@
 """The boundary: everything that Rust gives to Python."""
 
-from typing import final
+from typing import Any, SupportsIndex, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Self, disjoint_base
 
 __all__ = [
     "Acrobots",
+    "ReplayMemory",
     "__version__",
     "acrobot_observe",
     "acrobot_step",
@@ -78,3 +80,123 @@ def acrobot_step(
 
 def acrobot_observe(states: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """What an agent sees of the states: (n, 6)."""
+
+# replay
+
+@disjoint_base
+class ReplayMemory:
+    """Steps of several environments in rings; what `acro.replay.ReplayMemory` adds Python's comfort to.
+
+    Shapes and dtypes of rows are fixed at the start. Values are converted where that keeps them: within a kind or to
+    a richer one (float64 to float32 may round), between integers where every value fits. Arrays of the memory's own
+    dtype in C order are taken as they are.
+    """
+
+    def __new__(
+        cls,
+        capacity: int,
+        obs_shape: tuple[int, ...],
+        obs_dtype: np.dtype[Any],
+        action_shape: tuple[int, ...],
+        action_dtype: np.dtype[Any],
+        *,
+        num_envs: int,
+        seed: int,
+        alpha: float | None,
+    ) -> Self: ...
+    def push(
+        self,
+        obs: npt.ArrayLike,
+        action: npt.ArrayLike,
+        reward: float,
+        next_obs: npt.ArrayLike,
+        terminated: bool,
+        truncated: bool = False,
+        *,
+        env: SupportsIndex = 0,
+    ) -> None:
+        """Remember one transition of environment `env`; O(its bytes).
+
+        `terminated` says that nothing can be earned after it, `truncated` that the episode was only cut off. Any
+        order of transitions is stored right: one whose `obs` is not the last `next_obs` starts a sequence of its own.
+        Raises: ValueError for a wrong shape or environment, TypeError for a dtype that would lose values, MemoryError
+        when a final observation finds no room; nothing is stored then.
+        """
+
+    def extend(
+        self,
+        obs: npt.ArrayLike,
+        actions: npt.ArrayLike,
+        rewards: npt.ArrayLike,
+        next_obs: npt.ArrayLike,
+        terminated: npt.ArrayLike,
+        truncated: npt.ArrayLike,
+        *,
+        envs: npt.ArrayLike | None = None,
+    ) -> None:
+        """Remember one transition of every environment, or those of `envs` (N,), in order; all of them or none.
+
+        As so many calls of `push`. An environment may come several times.
+        """
+
+    def sample(
+        self,
+        batch_size: int | tuple[int, int],
+        *,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        replace: bool = True,
+        beta: float = 0.4,
+    ) -> tuple[Any, ...]: ...
+    def gather(self, indices: npt.ArrayLike, *, n_step: int = 1, gamma: float = 0.99) -> tuple[Any, ...]: ...
+    def update_priorities(self, indices: npt.ArrayLike, priorities: npt.ArrayLike) -> int:
+        """Give transitions new priorities and return how many of `indices` were still there.
+
+        The last one counts where an index comes twice. A transition of priority 0 is not drawn. New transitions get
+        the largest priority there is, 1 at first.
+        Raises: ValueError for NaN, infinite, negative or overflowing priorities, RuntimeError for a memory without
+        priorities; none is changed then.
+        """
+
+    def clear(self) -> None:
+        """Forget every transition; `indices` given out become stale, the stream of draws goes on."""
+
+    def __len__(self) -> int: ...
+    @property
+    def capacity(self) -> int:
+        """How many transitions can be held: `num_envs` times the same number."""
+
+    @property
+    def num_envs(self) -> int:
+        """How many environments there are."""
+
+    @property
+    def alpha(self) -> float | None:
+        """The power that priorities are raised to; None without priorities."""
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        """One observation's shape."""
+
+    @property
+    def obs_dtype(self) -> np.dtype[Any]:
+        """One observation's dtype."""
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """One action's shape."""
+
+    @property
+    def action_dtype(self) -> np.dtype[Any]:
+        """One action's dtype."""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes held: asked for at the start, but for final observations, which come as episodes end."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every further transition takes the place of one."""
+
+    def _state(self) -> dict[str, npt.NDArray[Any]]: ...
+    def _restore(self, columns: dict[str, Any]) -> None: ...

@@ -67,7 +67,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = 
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is no checkpoint, or a damaged one: {error}") from error
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds more than tensors and plain values, and is refused: {_first_line(error)}") from error
+        raise ValueError(
+            f"{path} holds more than tensors and plain values, and is refused: {_first_line(error)}"
+        ) from error
     except (RuntimeError, EOFError, KeyError, OverflowError, UnicodeDecodeError, NotImplementedError) as error:
         raise ValueError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from error
     if not isinstance(checkpoint, dict) or FORMAT_KEY not in checkpoint:

@@ -266,7 +266,9 @@ class Experience(L.LightningDataModule):
 
     def _check_settings(self, state: dict[str, Any]) -> None:
         found, here = state["settings"], self.hparams
-        differing = [f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in _SETTINGS if found[name] != here[name]]
+        differing = [
+            f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in _SETTINGS if found[name] != here[name]
+        ]
         if differing:
             raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")
 
@@ -284,7 +286,9 @@ class Experience(L.LightningDataModule):
         self._check_settings(state)
         collector = to_arrays(state["collector"])
         if collector["env"] is None:
-            logger.warning("%s cannot give its state: its episodes start afresh, the rest continues exactly", self.env_id)
+            logger.warning(
+                "%s cannot give its state: its episodes start afresh, the rest continues exactly", self.env_id
+            )
         self.collector.load_state_dict(collector)
 
 

@@ -66,7 +66,9 @@ class TrainingProgress(ProgressBar):
             seconds = time.monotonic() - self._started_at
             rate = (experience.env_steps - self._started_steps) / seconds if seconds > 0 else 0.0
             print(
-                f"step {experience.env_steps:>7} · {rate:,.0f} steps/s · {_describe(trainer)}", file=sys.stderr, flush=True
+                f"step {experience.env_steps:>7} · {rate:,.0f} steps/s · {_describe(trainer)}",
+                file=sys.stderr,
+                flush=True,
             )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002

@@ -3,6 +3,9 @@
 //! Documentation for Python users lives in `python/acro/_rust.pyi`.
 
 mod acrobot;
+mod arrays;
+mod convert;
+mod replay;
 
 /// The extension module `acro._rust`.
 #[pyo3::pymodule]
@@ -11,6 +14,8 @@ mod _rust {
 
     #[pymodule_export]
     use crate::acrobot::{PyAcrobots, acrobot_observe, acrobot_step};
+    #[pymodule_export]
+    use crate::replay::PyReplayMemory;
 
     /// The workspace's version, and a warning when this is a debug build.
     #[pymodule_init]

@@ -1,1 +1,22 @@
-//! Fixed-capacity replay memory: per-environment rings of steps.
+//! Fixed-capacity replay memory: per-environment rings of steps, uniform and prioritized sampling, n-step returns.
+//!
+//! Rows are bytes: the memory knows the size of an observation and of an action, and nothing of their dtypes.
+
+mod available;
+mod draw;
+mod error;
+mod finals;
+mod gather;
+mod memory;
+mod priorities;
+mod rings;
+mod rng;
+mod state;
+
+pub use available::available_bytes;
+pub use error::Error;
+pub use gather::Columns;
+pub use memory::{Config, Draw, ReplayMemory, Steps};
+pub use rings::Step;
+pub use rng::Rng;
+pub use state::State;

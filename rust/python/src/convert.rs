@@ -1,0 +1,83 @@
+//! From what Python gives to the plain arrays that the cores take.
+
+use numpy::prelude::*;
+use numpy::{PyArrayDescr, PyUntypedArray};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::arrays::is_plain;
+
+/// `value` as an array of this dtype and shape in C order: itself where it is one, else a converted copy.
+///
+/// Conversions keep values: within a kind (float64 to float32 may round) or to a richer kind, and between integers
+/// where every value fits.
+pub(crate) fn plain_array<'py>(
+    name: &str,
+    value: &Bound<'py, PyAny>,
+    dtype: &Bound<'py, PyArrayDescr>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    if let Ok(array) = value.cast::<PyUntypedArray>()
+        && array.shape() == shape
+        && is_plain(array, dtype)
+    {
+        return Ok(array.clone());
+    }
+    converted(name, value, dtype, shape)
+}
+
+#[cold]
+fn converted<'py>(
+    name: &str,
+    value: &Bound<'py, PyAny>,
+    dtype: &Bound<'py, PyArrayDescr>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let py = value.py();
+    static NUMPY: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let numpy = NUMPY
+        .get_or_try_init(py, || py.import("numpy").map(Bound::unbind))?
+        .bind(py);
+    let array = numpy
+        .call_method1(intern!(py, "asarray"), (value,))?
+        .cast_into::<PyUntypedArray>()?;
+    if array.shape() != shape {
+        let (found, expected) = (PyTuple::new(py, array.shape())?, PyTuple::new(py, shape)?);
+        return Err(PyValueError::new_err(format!(
+            "{name} has shape {found}, expected {expected}"
+        )));
+    }
+    let found = array.dtype();
+    let whole = is_whole(&found) && is_whole(dtype);
+    if !whole
+        && !numpy
+            .call_method1(intern!(py, "can_cast"), (&found, dtype, "same_kind"))?
+            .extract::<bool>()?
+    {
+        let message = format!(
+            "{name} has dtype {found}, which cannot be stored as {dtype}; convert it first"
+        );
+        return Err(PyTypeError::new_err(message));
+    }
+    let options = PyDict::new(py);
+    options.set_item("order", "C")?;
+    let plain = array.call_method(intern!(py, "astype"), (dtype,), Some(&options))?;
+    if whole
+        && !numpy
+            .call_method1(intern!(py, "array_equal"), (&array, &plain))?
+            .extract::<bool>()?
+    {
+        return Err(PyValueError::new_err(format!(
+            "{name} holds a value that does not fit {dtype}"
+        )));
+    }
+    Ok(plain.cast_into()?)
+}
+
+/// Whether the dtype's values are whole numbers or truth values.
+fn is_whole(dtype: &Bound<'_, PyArrayDescr>) -> bool {
+    matches!(dtype.kind(), b'b' | b'i' | b'u')
+}

@@ -1,0 +1,92 @@
+//! How many bytes this process can still have.
+
+use std::fs::read_to_string;
+
+/// The bytes that can be had without swapping or being killed; `None` where the system does not say.
+///
+/// On Linux the smaller of `MemAvailable` and what the control groups leave. O(1): a few small files.
+#[must_use]
+pub fn available_bytes() -> Option<u64> {
+    let machine = read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| field(&text, "MemAvailable:"));
+    let machine = machine.map(|kibibytes| kibibytes.saturating_mul(1024));
+    machine.into_iter().chain(control_groups()).min()
+}
+
+/// What each memory control group from this process's own up to the root leaves.
+fn control_groups() -> Vec<u64> {
+    let own = read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut left = Vec::new();
+    for line in own.lines() {
+        // hierarchy:controllers:path, with no controllers named in version 2.
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let (root, files) = if controllers.is_empty() {
+            (
+                "/sys/fs/cgroup",
+                ["memory.max", "memory.current", "inactive_file"],
+            )
+        } else if controllers.split(',').any(|name| name == "memory") {
+            (
+                "/sys/fs/cgroup/memory",
+                [
+                    "memory.limit_in_bytes",
+                    "memory.usage_in_bytes",
+                    "total_inactive_file",
+                ],
+            )
+        } else {
+            continue;
+        };
+        let mut path = path.trim_end_matches('/');
+        loop {
+            left.extend(group(&format!("{root}{path}"), files));
+            let Some(cut) = path.rfind('/') else { break };
+            path = &path[..cut];
+        }
+    }
+    left
+}
+
+fn group(folder: &str, [limit, usage, cache]: [&str; 3]) -> Option<u64> {
+    let number = |name: &str| {
+        read_to_string(format!("{folder}/{name}"))
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    let stat = read_to_string(format!("{folder}/memory.stat")).unwrap_or_default();
+    // Inactive file pages count as used but are dropped on demand.
+    let cache = field(&stat, cache).unwrap_or(0);
+    Some(number(limit)?.saturating_sub(number(usage)?.saturating_sub(cache)))
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{available_bytes, field};
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "inactive_file 7\ntotal_inactive_file 11\nMemAvailable:   123 kB\n";
+        assert_eq!(field(text, "inactive_file"), Some(7));
+        assert_eq!(field(text, "MemAvailable:"), Some(123));
+        assert_eq!(field(text, "MemFree:"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn linux_says_what_is_available() {
+        assert!(available_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}

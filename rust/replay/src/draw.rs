@@ -1,0 +1,146 @@
+//! Which slots a batch is made of.
+
+use std::collections::HashSet;
+
+use crate::Error;
+use crate::priorities::Priorities;
+use crate::rings::Rings;
+use crate::rng::Rng;
+
+/// Add `batch` filled slots, each with the same probability, independent of each other. O(batch).
+pub(crate) fn uniform(rings: &Rings, rng: &mut Rng, batch: usize, slots: &mut Vec<u32>) {
+    let filled = Filled::of(rings);
+    let bound = rings.len as u64;
+    match filled {
+        Filled::All => slots.extend((0..batch).map(|_| rng.below(bound) as u32)),
+        _ => slots.extend((0..batch).map(|_| filled.slot(rng.below(bound) as u32))),
+    }
+}
+
+/// Add `batch` filled slots, all different, every ordered choice with the same probability.
+///
+/// Expected O(batch), and O(len) when more than half of all is asked for.
+pub(crate) fn distinct(
+    rings: &Rings,
+    rng: &mut Rng,
+    batch: usize,
+    slots: &mut Vec<u32>,
+) -> Result<(), Error> {
+    let len = rings.len;
+    if batch > len {
+        return Err(Error::TooFew {
+            asked: batch,
+            found: len,
+        });
+    }
+    let filled = Filled::of(rings);
+    if batch > len / 2 {
+        // Fisher and Yates, stopped after `batch` places.
+        let mut all: Vec<u32> = (0..len as u32).collect();
+        for place in 0..batch {
+            let other = place + rng.below((len - place) as u64) as usize;
+            all.swap(place, other);
+            slots.push(filled.slot(all[place]));
+        }
+    } else {
+        // At most half is taken, so a draw is new with probability above one half.
+        let mut taken = HashSet::with_capacity(batch);
+        while taken.len() < batch {
+            let drawn = rng.below(len as u64) as u32;
+            if taken.insert(drawn) {
+                slots.push(filled.slot(drawn));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Add `batch` slots, each with a probability in proportion to its leaf. O(batch log slots).
+///
+/// Stratified as Schaul et al. 2016 (appendix B.2.1) do: one draw from each `batch`-th part of the sum.
+pub(crate) fn proportional(
+    priorities: &Priorities,
+    rng: &mut Rng,
+    batch: usize,
+    slots: &mut Vec<u32>,
+) -> Result<(), Error> {
+    let total = priorities.total();
+    if total <= 0.0 {
+        return Err(Error::ZeroPriorities);
+    }
+    let part = total / batch as f64;
+    slots.extend((0..batch).map(|i| priorities.find((i as f64 + rng.unit()) * part)));
+    Ok(())
+}
+
+/// Add `batch` different slots, each drawn in proportion to the leaves of those not yet drawn.
+/// O(batch log slots).
+pub(crate) fn proportional_distinct(
+    priorities: &mut Priorities,
+    rng: &mut Rng,
+    batch: usize,
+    slots: &mut Vec<u32>,
+) -> Result<(), Error> {
+    let mut taken = Vec::with_capacity(batch);
+    let mut failure = None;
+    while taken.len() < batch {
+        let total = priorities.total();
+        if total <= 0.0 {
+            failure = Some(Error::TooFewPriorities {
+                asked: batch,
+                found: taken.len(),
+            });
+            break;
+        }
+        let slot = priorities.find(rng.unit() * total);
+        taken.push((slot, priorities.leaves()[slot as usize]));
+        slots.push(slot);
+        priorities.set(slot, 0.0);
+    }
+    priorities.set_many(&taken, &mut Vec::new());
+    failure.map_or(Ok(()), Err)
+}
+
+/// How numbers from 0 to `len` map to filled slots, in the order of the slots.
+enum Filled {
+    /// Every slot is filled.
+    All,
+    /// Each ring of `size` slots has `len` filled ones.
+    Alike { len: u32, size: u32 },
+    /// How many are filled before each ring.
+    Mixed { before: Vec<u32>, size: u32 },
+}
+
+impl Filled {
+    /// O(num_envs), O(1) when every slot is filled.
+    fn of(rings: &Rings) -> Self {
+        let (size, len) = (rings.size, rings.rings[0].len);
+        if rings.len == rings.capacity() {
+            Self::All
+        } else if rings.rings.iter().all(|ring| ring.len == len) {
+            Self::Alike { len, size }
+        } else {
+            let mut sum = 0;
+            let before = rings.rings.iter().map(|ring| {
+                sum += ring.len;
+                sum - ring.len
+            });
+            Self::Mixed {
+                before: before.collect(),
+                size,
+            }
+        }
+    }
+
+    /// O(1), O(log num_envs) for rings filled unevenly.
+    fn slot(&self, number: u32) -> u32 {
+        match self {
+            Self::All => number,
+            Self::Alike { len, size } => number / len * size + number % len,
+            Self::Mixed { before, size } => {
+                let env = before.partition_point(|&before| before <= number) - 1;
+                env as u32 * size + (number - before[env])
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What can go wrong, in words for the person who asked.
+
+use std::fmt;
+
+/// Why a call was refused; the memory is then as it was before the call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Error {
+    /// A constructor's argument cannot be used.
+    Argument(String),
+    /// Nothing was pushed yet.
+    Empty,
+    /// More distinct transitions were asked for than there are.
+    TooFew {
+        /// How many were asked for.
+        asked: usize,
+        /// How many are in the memory.
+        found: usize,
+    },
+    /// As [`Error::TooFew`], where only priorities above zero count.
+    TooFewPriorities {
+        /// How many were asked for.
+        asked: usize,
+        /// How many have a priority above zero.
+        found: usize,
+    },
+    /// No transition has a priority above zero.
+    ZeroPriorities,
+    /// A column has a length that does not fit the others.
+    Length {
+        /// The column's name.
+        name: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+    /// There is no such environment.
+    Environment {
+        /// The number asked for.
+        asked: i64,
+        /// How many environments there are.
+        num_envs: usize,
+    },
+    /// The number names no transition that is in the memory.
+    Stale {
+        /// The insertion id.
+        index: i64,
+    },
+    /// `n_step` is 0.
+    Steps,
+    /// `gamma` is not a number from 0 to 1.
+    Gamma(f64),
+    /// `beta` is not a number from 0 to 1.
+    Beta(f64),
+    /// A priority is negative, infinite, not a number, or so large that sums of such would overflow.
+    Priority {
+        /// Where in the list it stands.
+        position: usize,
+        /// The priority.
+        found: f64,
+        /// The largest that can be used.
+        largest: f64,
+    },
+    /// The memory was made without priorities.
+    NotPrioritized,
+    /// The bytes cannot be had.
+    OutOfMemory {
+        /// How many bytes were asked for.
+        asked: u128,
+        /// How many bytes are available, where the system says.
+        available: Option<u64>,
+    },
+    /// A saved state contradicts itself, or does not fit this memory.
+    State(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(message) => f.write_str(message),
+            Self::Empty => {
+                f.write_str("cannot sample from an empty replay memory; push at least one transition first")
+            }
+            Self::TooFew { asked, found } => write!(
+                f,
+                "cannot sample {asked} distinct transitions from {found}; ask for fewer, push more, or use replace=True"
+            ),
+            Self::TooFewPriorities { asked, found } => write!(
+                f,
+                "cannot sample {asked} distinct transitions: only {found} have a priority above zero; \
+                 ask for fewer, or use replace=True"
+            ),
+            Self::ZeroPriorities => {
+                f.write_str("cannot sample: every priority is zero; update_priorities must leave one above zero")
+            }
+            Self::Length { name, found, expected } => write!(f, "{name} has length {found}, expected {expected}"),
+            Self::Environment { asked, num_envs } => write!(
+                f,
+                "there is no environment {asked}: this memory has {num_envs}, numbered from 0"
+            ),
+            Self::Stale { index } => write!(
+                f,
+                "index {index} names no transition in the memory; it was overwritten, cleared or never given out"
+            ),
+            Self::Steps => f.write_str("n_step must be at least 1, got 0"),
+            Self::Gamma(found) => write!(f, "gamma must be from 0 to 1, got {found}"),
+            Self::Beta(found) => write!(f, "beta must be from 0 to 1, got {found}"),
+            Self::Priority { position, found, largest } => write!(
+                f,
+                "priorities must be finite, at least 0 and at most {largest:e}, got {found} at position {position}"
+            ),
+            Self::NotPrioritized => {
+                f.write_str("this replay memory has no priorities; make it with prioritized=True")
+            }
+            Self::OutOfMemory { asked, available: Some(available) } => write!(
+                f,
+                "the replay memory needs {asked} bytes, but only {available} are available; \
+                 ask for a smaller capacity"
+            ),
+            Self::OutOfMemory { asked, available: None } => write!(
+                f,
+                "the replay memory needs {asked} bytes, which cannot be had; ask for a smaller capacity"
+            ),
+            Self::State(message) => write!(f, "cannot load this state: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

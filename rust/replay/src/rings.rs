@@ -1,0 +1,284 @@
+//! Where steps are kept: one ring of fixed-size records per environment, in one block.
+
+use memmap2::MmapMut;
+
+use crate::Error;
+use crate::available::available_bytes;
+use crate::finals::Finals;
+
+/// One transition, as bytes of the memory's own dtypes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step<'a> {
+    /// The observation acted on.
+    pub obs: &'a [u8],
+    /// The action taken.
+    pub action: &'a [u8],
+    /// What it earned.
+    pub reward: f32,
+    /// The observation that followed, of the same episode.
+    pub next_obs: &'a [u8],
+    /// Whether the episode ended in a final state: nothing is to be earned after it.
+    pub terminated: bool,
+    /// Whether the episode was cut off, so that more could have been earned.
+    pub truncated: bool,
+}
+
+/// One environment's ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ring {
+    /// The position that is written next.
+    pub(crate) head: u32,
+    /// Filled positions; below the ring's size they are `0..len`, and `head == len`.
+    pub(crate) len: u32,
+    /// How many transitions were ever pushed here.
+    pub(crate) count: u64,
+    /// Whether the newest transition's episode goes on.
+    pub(crate) open: bool,
+}
+
+impl Ring {
+    /// How many pushes ago a filled position was written; the newest has age 0. O(1).
+    #[inline]
+    pub(crate) fn age(&self, position: u32) -> u32 {
+        if position < self.head {
+            self.head - 1 - position
+        } else {
+            self.head + (self.len - 1 - position)
+        }
+    }
+}
+
+/// The rings of all environments: slot `env * size + position` of one block of records.
+///
+/// A record is obs, action, reward (f32) and link (u32), side by side: a transition touches one or two cache
+/// lines, where columns would touch one for each. The link is 0 where the next observation is the next slot's,
+/// else 1 + its row in the side store, and [`TERMINATED`] on top. The newest slot of a ring always has such a
+/// row. So `link != 0` is the only thing that stops a walk forward: an end, a break or the newest slot.
+#[derive(Debug)]
+pub(crate) struct Rings {
+    pub(crate) obs_bytes: usize,
+    pub(crate) action_bytes: usize,
+    stride: usize,
+    /// Slots of one ring.
+    pub(crate) size: u32,
+    pub(crate) rings: Vec<Ring>,
+    records: MmapMut,
+    pub(crate) finals: Finals,
+    /// Filled slots of all rings.
+    pub(crate) len: usize,
+}
+
+/// The link's bit for an episode that ended in a final state.
+pub(crate) const TERMINATED: u32 = 1 << 31;
+
+/// Slots are numbered in a link's lower 31 bits, and 0 stands for no row.
+pub(crate) const MAX_SLOTS: usize = (1 << 31) - 2;
+
+/// Blocks from this size on are asked for in huge pages: fewer address look-ups for random rows.
+const HUGE_BYTES: usize = 4 << 20;
+
+const EMPTY: Ring = Ring {
+    head: 0,
+    len: 0,
+    count: 0,
+    open: false,
+};
+
+impl Rings {
+    /// Ask for all memory at once; the system hands it out as it is first written.
+    pub(crate) fn new(
+        num_envs: usize,
+        size: u32,
+        obs_bytes: usize,
+        action_bytes: usize,
+    ) -> Result<Self, Error> {
+        let stride = (obs_bytes as u128 + action_bytes as u128 + 8).next_multiple_of(8);
+        let asked = stride * u128::from(size) * num_envs as u128;
+        let available = available_bytes();
+        let refused = || Error::OutOfMemory { asked, available };
+        if available.is_some_and(|available| asked > u128::from(available)) {
+            return Err(refused());
+        }
+        let bytes = usize::try_from(asked).map_err(|_| refused())?;
+        let records = MmapMut::map_anon(bytes).map_err(|_| refused())?;
+        #[cfg(target_os = "linux")]
+        if bytes >= HUGE_BYTES {
+            // Only speed depends on it: a kernel without huge pages refuses, and that is fine.
+            let _ = records.advise(memmap2::Advice::HugePage);
+        }
+        let finals = Finals::new(obs_bytes, num_envs * size as usize);
+        let stride = stride as usize;
+        Ok(Self {
+            obs_bytes,
+            action_bytes,
+            stride,
+            size,
+            rings: vec![EMPTY; num_envs],
+            records,
+            finals,
+            len: 0,
+        })
+    }
+
+    /// The bytes held, the side store's included.
+    pub(crate) fn nbytes(&self) -> usize {
+        self.records.len() + self.finals.nbytes() + self.rings.len() * size_of::<Ring>()
+    }
+
+    /// All slots, filled or not.
+    pub(crate) fn capacity(&self) -> usize {
+        self.rings.len() * self.size as usize
+    }
+
+    /// Forget every transition; the counts go on, so that old ids stay recognisable.
+    pub(crate) fn clear(&mut self) {
+        for ring in &mut self.rings {
+            *ring = Ring {
+                count: ring.count,
+                ..EMPTY
+            };
+        }
+        self.finals.clear();
+        self.len = 0;
+    }
+
+    /// Write one transition over the oldest of its ring and return its slot. O(1).
+    ///
+    /// A row of the side store must have been reserved.
+    pub(crate) fn push(&mut self, env: usize, step: &Step<'_>) -> u32 {
+        let ring = self.rings[env];
+        let start = env as u32 * self.size;
+        let slot = start + ring.head;
+        let newest = start
+            + if ring.head == 0 {
+                self.size - 1
+            } else {
+                ring.head - 1
+            };
+        let newest_row = if ring.len > 0 {
+            row_of(self.link(newest))
+        } else {
+            None
+        };
+        let overwritten_row = if ring.len == self.size {
+            row_of(self.link(slot))
+        } else {
+            None
+        };
+        let continued = newest_row.filter(|&row| ring.open && self.finals.row(row) == step.obs);
+        let row = match (continued, overwritten_row) {
+            (Some(row), _) => {
+                self.set_link(newest, 0);
+                if let Some(old) = overwritten_row.filter(|&old| old != row) {
+                    self.finals.give_back(old);
+                }
+                row
+            }
+            (None, Some(row)) => row,
+            (None, None) => self.finals.take(),
+        };
+        self.finals.row_mut(row).copy_from_slice(step.next_obs);
+        let link = (row + 1) | if step.terminated { TERMINATED } else { 0 };
+        self.write(slot, step.obs, step.action, step.reward, link);
+        self.len += usize::from(ring.len < self.size);
+        self.rings[env] = Ring {
+            head: if ring.head + 1 == self.size {
+                0
+            } else {
+                ring.head + 1
+            },
+            len: (ring.len + 1).min(self.size),
+            count: ring.count + 1,
+            open: !(step.terminated || step.truncated),
+        };
+        slot
+    }
+
+    /// Write a record. O(its bytes).
+    pub(crate) fn write(&mut self, slot: u32, obs: &[u8], action: &[u8], reward: f32, link: u32) {
+        let start = slot as usize * self.stride;
+        let record = &mut self.records[start..start + self.stride];
+        let (front, tail) = record.split_at_mut(self.stride - 8);
+        front[..self.obs_bytes].copy_from_slice(obs);
+        front[self.obs_bytes..self.obs_bytes + self.action_bytes].copy_from_slice(action);
+        tail[..4].copy_from_slice(&reward.to_ne_bytes());
+        tail[4..].copy_from_slice(&link.to_ne_bytes());
+    }
+
+    /// A record whole: obs, action, padding, reward, link. O(1).
+    #[inline(always)]
+    pub(crate) fn record(&self, slot: u32) -> &[u8] {
+        let start = slot as usize * self.stride;
+        &self.records[start..start + self.stride]
+    }
+
+    /// A slot's reward and link. O(1).
+    #[inline(always)]
+    pub(crate) fn reward_and_link(&self, slot: u32) -> (f32, u32) {
+        tail(self.record(slot))
+    }
+
+    #[inline(always)]
+    fn link(&self, slot: u32) -> u32 {
+        self.reward_and_link(slot).1
+    }
+
+    fn set_link(&mut self, slot: u32, link: u32) {
+        let end = (slot as usize + 1) * self.stride;
+        self.records[end - 4..end].copy_from_slice(&link.to_ne_bytes());
+    }
+
+    /// The ring that a slot belongs to, and its position there. O(1).
+    #[inline(always)]
+    pub(crate) fn place(&self, slot: u32) -> (usize, u32) {
+        if self.rings.len() == 1 {
+            (0, slot)
+        } else {
+            ((slot / self.size) as usize, slot % self.size)
+        }
+    }
+
+    /// The insertion id of a filled position: `env + num_envs * (its place in the environment's order)`. O(1).
+    #[inline(always)]
+    pub(crate) fn id(&self, env: usize, position: u32) -> i64 {
+        let ring = &self.rings[env];
+        let order = ring.count - 1 - u64::from(ring.age(position));
+        (order * self.rings.len() as u64 + env as u64) as i64
+    }
+
+    /// The slot that an insertion id names, if it is still there. O(1).
+    pub(crate) fn slot(&self, id: i64) -> Option<u32> {
+        let id = u64::try_from(id).ok()?;
+        let num_envs = self.rings.len() as u64;
+        let (env, order) = ((id % num_envs) as usize, id / num_envs);
+        let ring = &self.rings[env];
+        let age = ring
+            .count
+            .checked_sub(order + 1)
+            .filter(|&age| age < u64::from(ring.len))? as u32;
+        let position = if age < ring.head {
+            ring.head - 1 - age
+        } else {
+            ring.head + (self.size - 1 - age)
+        };
+        Some(env as u32 * self.size + position)
+    }
+}
+
+/// A record's last 8 bytes: reward and link. O(1).
+#[inline(always)]
+pub(crate) fn tail(record: &[u8]) -> (f32, u32) {
+    let Some((_, &[a, b, c, d, e, f, g, h])) = record.split_last_chunk::<8>() else {
+        unreachable!()
+    };
+    (
+        f32::from_ne_bytes([a, b, c, d]),
+        u32::from_ne_bytes([e, f, g, h]),
+    )
+}
+
+/// The row of the side store that a link names. O(1).
+#[inline(always)]
+pub(crate) fn row_of(link: u32) -> Option<u32> {
+    (link & !TERMINATED).checked_sub(1)
+}
