@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from runs import SMALL, differences, last_checkpoint, train
 
 EPOCHS = 4

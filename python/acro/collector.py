@@ -174,7 +174,7 @@ def _with_final_obs(next_obs: NDArray[np.generic], infos: dict[str, Any]) -> NDA
     """Put the last observations of ended episodes in place of the first ones of the next (same-step mode)."""
     if "final_obs" not in infos:
         return next_obs
-    obs = next_obs.copy()
+    obs: NDArray[np.generic] = next_obs.copy()
     for env in np.flatnonzero(infos["_final_obs"]):
         obs[env] = infos["final_obs"][env]
     return obs

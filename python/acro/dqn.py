@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
@@ -20,7 +22,7 @@ from acro.replay import Batch
 # What must be the same for a checkpoint to fit.
 _SIZES = ("observation_size", "num_actions", "hidden", "dueling")
 
-LOSSES = {"huber": F.smooth_l1_loss, "mse": F.mse_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {"huber": F.smooth_l1_loss, "mse": F.mse_loss}
 
 
 class DQN(L.LightningModule):
@@ -76,7 +78,7 @@ class DQN(L.LightningModule):
         self.automatic_optimization = False
         self.q_network = network or QNetwork(observation_size, num_actions, hidden, dueling=dueling)
         self.target_network = copy.deepcopy(self.q_network).requires_grad_(False)
-        self.double = double
+        self.is_double = double
         self.max_grad_norm = max_grad_norm
         self.target_update_every = target_update_every
         self.tau = tau
@@ -101,7 +103,7 @@ class DQN(L.LightningModule):
         """
         with torch.no_grad():
             next_q = self.target_network(batch.next_obs)  # (B, A)
-            chooser = self.q_network(batch.next_obs) if self.double else next_q  # (B, A)
+            chooser = self.q_network(batch.next_obs) if self.is_double else next_q  # (B, A)
             next_actions = chooser.argmax(dim=1, keepdim=True)  # (B, 1)
             next_values = next_q.gather(1, next_actions).squeeze(1)  # (B,)
             return torch.addcmul(batch.rewards, batch.discounts, next_values)
@@ -118,7 +120,7 @@ class DQN(L.LightningModule):
 
     # ---- rounds of updates
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over flat parameters, and the learning rate's schedule over `updates`."""
         hparams = self.hparams
         optimizer = FlatAdam(self.q_network.parameters(), lr=hparams["learning_rate"])
@@ -132,17 +134,18 @@ class DQN(L.LightningModule):
 
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, factor)}
 
-    def training_step(self, batch: Batch, batch_idx: int = 0) -> None:  # noqa: ARG002 - Lightning's signature
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
         """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...)."""
         if len(batch.rewards) == 0:
             return
         # Lightning's wrapped pair costs as much as an update: it serves for the round's last one only, so that
         # `global_step` counts rounds and callbacks around the optimizer run once a round.
-        wrapped = self.optimizers()
-        td_errors = self.update(batch, wrapped.optimizer, self.manual_backward, wrapped.step)
-        self.lr_schedulers().step()
+        wrapped = cast(LightningOptimizer, self.optimizers())
+        optimizer = cast(FlatAdam, wrapped.optimizer)
+        td_errors = self.update(batch, optimizer, self.manual_backward, wrapped.step)
+        cast(LambdaLR, self.lr_schedulers()).step()
         if batch.weights is not None:
-            self.trainer.datamodule.update_priorities(batch.indices, td_errors)
+            self._experience.update_priorities(batch.indices, td_errors)
 
     def update(
         self,
@@ -152,11 +155,11 @@ class DQN(L.LightningModule):
         last_step: Callable[[], Any] | None = None,
     ) -> Tensor:
         """Make one gradient update per minibatch; return all temporal-difference errors (M, B)."""
-        minibatches = [Batch(*columns) for columns in zip(*map(_unbind, batch, [len(batch.rewards)] * len(batch)))]
+        count = len(batch.rewards)
         td_errors = []
-        for minibatch in minibatches:
-            is_last = minibatch is minibatches[-1]
-            loss, td_error = self.loss(minibatch)
+        for number, columns in enumerate(zip(*(_unbind(column, count) for column in batch), strict=True), start=1):
+            is_last = number == count
+            loss, td_error = self.loss(Batch(*columns))
             optimizer.zero_grad()
             (last_backward if is_last else torch.Tensor.backward)(loss)
             if self.max_grad_norm is not None:
@@ -181,12 +184,12 @@ class DQN(L.LightningModule):
 
     # ---- evaluation: each item of the loader is a set of episodes to play
 
-    def validation_step(self, episodes: Episodes, batch_idx: int = 0) -> None:  # noqa: ARG002
+    def validation_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
         """Play greedy episodes in environments of their own, and log them beside what training did since."""
         self.last_evaluation = evaluate(self, *episodes, device=self.device)
         self._log({**self.last_evaluation.metrics(), **self._training_metrics()})
 
-    def test_step(self, episodes: Episodes, batch_idx: int = 0) -> None:  # noqa: ARG002
+    def test_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
         """Play greedy episodes from starts that never served to choose a checkpoint."""
         self.last_evaluation = evaluate(self, *episodes, device=self.device)
         self._log(self.last_evaluation.metrics())
@@ -196,11 +199,15 @@ class DQN(L.LightningModule):
         if self._rounds:
             metrics["train/loss"] = self._loss_sum / self._rounds
         self._loss_sum, self._rounds = 0.0, 0
-        experience = self.trainer.datamodule
-        return metrics if experience is None else {**metrics, **experience.metrics()}
+        return metrics if self._experience is None else {**metrics, **self._experience.metrics()}
 
     def _log(self, metrics: dict[str, float]) -> None:
         self.log_dict(metrics, batch_size=1)
+
+    @property
+    def _experience(self) -> Any:
+        """The trainer's data module; None where batches come from a plain loader."""
+        return getattr(self.trainer, "datamodule", None)
 
     # ---- checkpoints
 
@@ -219,8 +226,8 @@ class DQN(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters that are no parameters; leave the memory out of files of weights only."""
-        if "optimizer_states" not in checkpoint and self.trainer.datamodule is not None:
-            checkpoint.pop(type(self.trainer.datamodule).__qualname__, None)
+        if "optimizer_states" not in checkpoint and self._experience is not None:
+            checkpoint.pop(type(self._experience).__qualname__, None)
         checkpoint["dqn"] = {"updates": self.updates, "loss_sum": self._loss_sum, "rounds": self._rounds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -19,10 +19,10 @@ MAX_SIDE_BY_SIDE = 128
 
 
 class Episodes(NamedTuple):
-    """Greedy episodes to play: `count` of them, episode i reset with `seed + i`."""
+    """Greedy episodes to play, as `evaluate` takes them; episode i is reset with `seed + i`."""
 
     env_id: str
-    count: int
+    episodes: int
     seed: int
     env_kwargs: dict[str, Any]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
@@ -118,9 +119,7 @@ class Experience(L.LightningDataModule):
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
-        env = envs.make(env_id, **self.env_kwargs)
-        self.observation_space, self.action_space = env.observation_space, env.action_space
-        env.close()
+        self.observation_space, self.action_space = _spaces(env_id, self.env_kwargs)
         self._autoreset_mode = AutoresetMode(autoreset_mode)
         self._n_step = LinearSchedule(n_step, n_step if n_step_end is None else n_step_end, n_step_decay_steps)
         self._beta = LinearSchedule(beta_start, 1.0, beta_steps)
@@ -212,7 +211,7 @@ class Experience(L.LightningDataModule):
 
     def val_dataloader(self) -> EpisodeLoader:
         """Return the evaluation of an epoch; its starts derive from (seed, epoch)."""
-        return EpisodeLoader(lambda: self._episodes(_VALIDATION, self.trainer.current_epoch))
+        return EpisodeLoader(lambda: self._episodes(_VALIDATION, cast(L.Trainer, self.trainer).current_epoch))
 
     def test_dataloader(self) -> EpisodeLoader:
         """Return episodes from starts that no validation uses."""
@@ -233,7 +232,7 @@ class Experience(L.LightningDataModule):
 
     def round(self) -> Batch:
         """Step the environments, remember, and return the minibatches (M, B) of the updates that are due."""
-        collector, module = self._collecting, self.trainer.lightning_module
+        collector, module = self._collecting, cast(L.Trainer, self.trainer).lightning_module
         due = self._updates_due()
         for _ in range(self.hparams["steps_per_round"] // self.hparams["num_envs"]):
             collector.step(module, self.epsilon, module.device)
@@ -327,6 +326,12 @@ class EpisodeLoader:
 
     def __iter__(self) -> Iterator[Episodes]:
         yield self._episodes()
+
+
+def _spaces(env_id: str, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete]:
+    env = envs.make(env_id, **env_kwargs)
+    env.close()
+    return cast(Box, env.observation_space), cast(Discrete, env.action_space)
 
 
 def _check(**counts: int) -> None:

@@ -10,16 +10,17 @@ import traceback
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import gymnasium as gym
 import lightning as L
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from acro.callbacks.checkpointing import Interrupts, SaveLast
 from acro.callbacks.curve import LearningCurve
@@ -54,7 +55,8 @@ class FitCLI(LightningCLI):
     def __init__(self, args: Sequence[str], preset: str | None, resumed: Run | None, ckpt_path: Path | None) -> None:
         self.preset = preset
         self.ckpt_path = ckpt_path
-        self.run = resumed
+        self.run: Run
+        self.resumed = resumed
         self.checkpoint = None if ckpt_path is None else read_checkpoint(ckpt_path)
         self.interrupts = Interrupts()
         self.curve = LearningCurve()
@@ -88,10 +90,10 @@ class FitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add acro's own arguments, and tie the network's sizes to the environment."""
         parser.add_argument(
-            "--preset", type=Optional[str], default=self.preset, help=f"A tuned run: {', '.join(preset_names())}."
+            "--preset", type=str | None, default=self.preset, help=f"A tuned run: {', '.join(preset_names())}."
         )
         parser.add_argument(
-            "--ckpt_path", type=Optional[str], help="Continue from this checkpoint, or from the newest run's: last."
+            "--ckpt_path", type=str | None, help="Continue from this checkpoint, or from the newest run's: last."
         )
         parser.add_argument("--torch_threads", type=int, default=1, help="One is fastest for networks this small.")
         parser.add_argument("--debug", action="store_true", help="Show the traceback of a mistake.")
@@ -104,7 +106,9 @@ class FitCLI(LightningCLI):
         config = self.config
         torch.set_num_threads(config["torch_threads"])
         config["ckpt_path"] = None
-        if self.run is None:
+        if self.resumed is not None:
+            self.run = self.resumed
+        else:
             name = config["preset"] or _folder_name(config["data"]["env_id"])
             self.run = Run.new(Path(config["trainer"]["default_root_dir"]), name)
 
@@ -118,11 +122,11 @@ class FitCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _loggers(self) -> list[Any]:
-        names = {"name": self.run.name, "version": self.run.version}
+        root, name, version = self.run.root, self.run.name, self.run.version
         resumed_step = None if self.checkpoint is None else env_steps_of(self.checkpoint)
         return [
-            MetricsCSV(self.run.root, **names, resume_step=resumed_step),
-            TensorBoardLogger(self.run.root, **names, default_hp_metric=False, purge_step=resumed_step),
+            MetricsCSV(root, name, version, resume_step=resumed_step),
+            TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=resumed_step),
         ]
 
     def _callbacks(self) -> list[L.Callback]:
@@ -212,7 +216,7 @@ def _show_result(cli: FitCLI) -> None:
         model.load_state_dict(read_checkpoint(run.best_checkpoint)["state_dict"])
     model.eval()
     episodes = experience.held_out_episodes()
-    logger.info("playing %d episodes from new starts", episodes.count)
+    logger.info("playing %d episodes from new starts", episodes.episodes)
     evaluation = evaluate(model, *episodes)
     logger.info("drawing the median one")
     render_episode(

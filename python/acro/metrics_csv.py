@@ -25,13 +25,18 @@ class MetricsCSV(CSVLogger):
     def __init__(self, save_dir: str | Path, name: str, version: str, *, resume_step: int | None = None) -> None:
         super().__init__(save_dir, name=name, version=version)
         self._resume_step = resume_step
+        self._rows: _Rows | None = None
 
     @property
-    def experiment(self) -> _Rows:  # type: ignore[override]
-        """The rows of the file."""
-        if self._experiment is None:
-            self._experiment = _Rows(Path(self.log_dir) / "metrics.csv", self._resume_step)
-        return self._experiment
+    def experiment(self) -> Any:
+        """The rows of the file, in place of CSVLogger's writer, which would delete them."""
+        if self._rows is None:
+            self._rows = _Rows(Path(self.log_dir) / "metrics.csv", self._resume_step)
+        return self._rows
+
+    def save(self) -> None:
+        """Write the file anew if there is a new row."""
+        self.experiment.save()
 
 
 class _Rows:

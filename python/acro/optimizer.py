@@ -27,7 +27,7 @@ def flatten_parameters(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 
 def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    parts = flat.split([parameter.numel() for parameter in parameters])
+    parts = torch.split(flat, [parameter.numel() for parameter in parameters])
     return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
 
 
@@ -49,7 +49,7 @@ class FlatAdam(torch.optim.Adam):
         super().__init__([self.flat], lr=lr, eps=eps, fused=True)
         self.zero_grad()
 
-    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: ARG002 - torch's signature
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients in place, and tie them to the flat tensor again where somebody cut them loose."""
         self.flat_grad.zero_()
         if self.flat.grad is not self.flat_grad or any(parameter.grad is None for parameter in self.parameters):

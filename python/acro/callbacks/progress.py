@@ -10,6 +10,8 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from acro.experience import Experience
+
 
 class TrainingProgress(ProgressBar):
     """Environment steps, steps per second, epsilon and the last evaluation.
@@ -36,9 +38,9 @@ class TrainingProgress(ProgressBar):
         """Speak again."""
         self._enabled = True
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar where the run stands."""
-        experience = trainer.datamodule
+        experience = _experience(trainer)
         self._started_at, self._started_steps = time.monotonic(), experience.env_steps
         if self._enabled and sys.stderr.isatty():
             total = None if trainer.max_epochs in (None, -1) else trainer.max_epochs * experience.steps_per_epoch
@@ -62,7 +64,7 @@ class TrainingProgress(ProgressBar):
         if self._bar is not None:
             self._draw(trainer)
         elif self._enabled:
-            experience = trainer.datamodule
+            experience = _experience(trainer)
             seconds = time.monotonic() - self._started_at
             rate = (experience.env_steps - self._started_steps) / seconds if seconds > 0 else 0.0
             print(
@@ -71,11 +73,11 @@ class TrainingProgress(ProgressBar):
                 flush=True,
             )
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Close the bar."""
         self._close(trainer)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Close the bar where the run stopped."""
         self._close(trainer)
 
@@ -89,7 +91,7 @@ class TrainingProgress(ProgressBar):
     def _draw(self, trainer: L.Trainer) -> None:
         assert self._bar is not None
         self._refreshed_at = time.monotonic()
-        self._bar.n = trainer.datamodule.env_steps
+        self._bar.n = _experience(trainer).env_steps
         self._bar.set_postfix_str(_describe(trainer), refresh=True)
 
     def _close(self, trainer: L.Trainer) -> None:
@@ -99,7 +101,12 @@ class TrainingProgress(ProgressBar):
             self._bar = None
 
 
+def _experience(trainer: L.Trainer) -> Experience:
+    experience: Experience = trainer.datamodule  # type: ignore[attr-defined] # set where fit is given one
+    return experience
+
+
 def _describe(trainer: L.Trainer) -> str:
     evaluation = trainer.callback_metrics.get("eval/return")
     shown = "not evaluated yet" if evaluation is None else f"eval {float(evaluation):.1f}"
-    return f"epsilon {trainer.datamodule.epsilon:.3f} · {shown}"
+    return f"epsilon {_experience(trainer).epsilon:.3f} · {shown}"
