@@ -16,7 +16,7 @@ from torch import Tensor
 from acro import envs
 from acro.collector import Collector
 from acro.evaluation import Episodes
-from acro.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
+from acro.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
 from acro.replay import Batch, ReplayMemory
 from acro.state import to_arrays, to_tensors
 
@@ -110,6 +110,9 @@ class Experience(L.LightningDataModule):
         for name, value in {"epsilon_start": epsilon_start, "epsilon_end": epsilon_end}.items():
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name}={value}: a probability lies in [0, 1]")
+        check_zeta_exponent(zeta_exponent)
+        if autoreset_mode not in (modes := [mode.value for mode in AutoresetMode]):
+            raise ValueError(f"autoreset_mode={autoreset_mode!r}: expected one of {modes}")
         _check_multiple("steps_per_round", steps_per_round, "num_envs", num_envs)
         _check_multiple("steps_per_epoch", steps_per_epoch, "steps_per_round", steps_per_round)
 

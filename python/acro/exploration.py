@@ -40,6 +40,12 @@ class ExponentialSchedule:
         return max(self.end, self.start * self.factor**count)
 
 
+def check_zeta_exponent(exponent: float | None) -> None:
+    """Raise a ValueError unless `exponent` is None or makes a zeta distribution."""
+    if exponent is not None and not exponent > 1.0:
+        raise ValueError(f"zeta_exponent={exponent}: a zeta distribution needs an exponent above 1, or None")
+
+
 class EpsilonGreedy:
     """Temporally extended epsilon-greedy (ez-greedy), for many environments at once.
 
@@ -56,8 +62,7 @@ class EpsilonGreedy:
     """
 
     def __init__(self, num_envs: int, num_actions: int, *, zeta_exponent: float | None = 2.0, seed: int = 0) -> None:
-        if zeta_exponent is not None and not zeta_exponent > 1.0:
-            raise ValueError(f"zeta_exponent={zeta_exponent}: a zeta distribution needs an exponent above 1, or None")
+        check_zeta_exponent(zeta_exponent)
         self.num_actions = num_actions
         self.zeta_exponent = zeta_exponent
         self._generator = np.random.Generator(np.random.PCG64(seed))
