@@ -1,0 +1,89 @@
+"""The learning curve of a run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from acro.callbacks.pictures import log_picture, run_folder
+from acro.plot import CurvePoint, draw_run, reward_threshold, save_figure
+
+
+class LearningCurve(L.Callback):
+    """Draw `learning_curve.png` and `.svg` into the run's folder, when training ends and now and then before.
+
+    The best mean goes to TensorBoard's hyper-parameters as `hp_metric`.
+    """
+
+    # Drawing takes about as long as an epoch of Acrobot.
+    REDRAW_SECONDS = 30.0
+
+    def __init__(self) -> None:
+        self.points: list[CurvePoint] = []
+        self._drawn_at = 0.0
+        self._drawn_points = 0
+
+    @property
+    def evaluations(self) -> list[tuple[int, float]]:
+        """Environment steps and mean return of every evaluation so far."""
+        return [(point.step, point.mean) for point in self.points]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock: a run that ends soon is drawn once."""
+        self._drawn_at, self._drawn_points = time.monotonic(), 0
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add the evaluation to the curve."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        evaluation: Any = pl_module.last_evaluation
+        low, high = np.percentile(evaluation.returns, [10, 90])
+        step: int = trainer.datamodule.env_steps  # type: ignore[attr-defined]
+        self.points.append(CurvePoint(step, evaluation.mean, float(low), float(high)))
+        if time.monotonic() - self._drawn_at >= self.REDRAW_SECONDS:
+            self._draw(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the whole curve and log it."""
+        if not self.points or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._draw(trainer)
+        step, mean, _, _ = max(self.points, key=lambda point: point.mean)
+        log_picture(trainer, "learning_curve", run_folder(trainer) / "learning_curve.png", self.points[-1].step)
+        hyperparameters = {**trainer.datamodule.hparams, **pl_module.hparams}  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(hyperparameters, {"hp_metric": mean}, step)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        """Draw what there is of a run that was stopped."""
+        if self._drawn_points != len(self.points):
+            self._draw(trainer)
+
+    def _draw(self, trainer: L.Trainer) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        experience: Any = trainer.datamodule  # type: ignore[attr-defined]
+        episodes = experience.collector.episodes
+        figure = draw_run(
+            self.points,
+            title=str(experience.env_id),
+            threshold=reward_threshold(experience.env_id),
+            training=(episodes.end_steps, episodes.returns),
+        )
+        folder = run_folder(trainer)
+        for suffix in (".png", ".svg"):
+            save_figure(figure, folder / f"learning_curve{suffix}")
+        self._drawn_at, self._drawn_points = time.monotonic(), len(self.points)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the points as plain numbers."""
+        return {"points": [list(point) for point in self.points]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the curve of a resumed run."""
+        self.points = [CurvePoint(int(step), *returns) for step, *returns in state_dict["points"]]

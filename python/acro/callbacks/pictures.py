@@ -1,0 +1,46 @@
+"""Where callbacks put their pictures, and how loggers get them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+
+
+def run_folder(trainer: L.Trainer) -> Path:
+    """Return the folder of the run's files, created if it was missing."""
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def log_picture(trainer: L.Trainer, name: str, path: Path, step: int) -> None:
+    """Give the PNG or GIF in `path` to TensorBoard and Weights & Biases, where the run has them.
+
+    Args:
+        trainer: Has the loggers.
+        name: The picture's name there.
+        path: The file.
+        step: Environment steps.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            _log_to_tensorboard(logger, name, path, step)
+        elif isinstance(logger, WandbLogger):
+            if path.suffix == ".gif":
+                logger.log_video(name, [str(path)], format=["gif"])
+            else:
+                logger.log_image(name, [str(path)])
+
+
+def _log_to_tensorboard(logger: TensorBoardLogger, name: str, path: Path, step: int) -> None:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    with Image.open(path) as image:
+        width, height = image.size
+    # TensorBoard shows an encoded GIF as it is. `add_video` would encode one itself, and needs moviepy for it.
+    picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+    writer = logger.experiment._get_file_writer()
+    writer.add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), step)

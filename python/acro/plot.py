@@ -1,0 +1,248 @@
+"""Learning curves, of one run or of several: `python -m acro.plot RUN [RUN ...] --out FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acro.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Inches at 100 dots are the pixels of a README; the file has twice as many for screens that show them.
+_SIZE_INCHES = (8.0, 4.5)
+_DOTS_PER_INCH = 200
+_SUFFIXES = (".png", ".svg", ".pdf")
+_RESAMPLES = 2_000
+_MEAN, _TRAINING, _THRESHOLD, _BEST = "tab:blue", "0.6", "tab:green", "tab:red"
+
+
+class CurvePoint(NamedTuple):
+    """One evaluation: undiscounted returns of its episodes after `step` environment steps."""
+
+    step: int
+    mean: float
+    p10: float
+    p90: float
+
+
+def draw_run(
+    points: Sequence[CurvePoint],
+    *,
+    title: str,
+    threshold: float | None = None,
+    training: tuple[Sequence[float], Sequence[float]] = ((), ()),
+) -> Figure:
+    """Draw one run: evaluation mean and band, its best point, what training episodes returned.
+
+    Args:
+        points: In order of their steps.
+        title: Above the picture.
+        threshold: The mean return from which on the task counts as solved.
+        training: Environment steps at which training episodes ended, and their returns.
+    """
+    figure, axes = _axes(title)
+    steps, mean, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
+    if len(training[0]):
+        axes.plot(*training, ".", color=_TRAINING, alpha=0.4, markersize=3, rasterized=True, label="training episodes")
+    axes.fill_between(
+        steps, low, high, color=_MEAN, alpha=0.25, linewidth=0, label="evaluation, 10th to 90th percentile"
+    )
+    axes.plot(steps, mean, color=_MEAN, marker="." if len(points) < 3 else None, label="evaluation, mean")
+    _mark_threshold(axes, threshold)
+    if points:
+        best = max(points, key=lambda point: point.mean)
+        label = f"best mean: {best.mean:.1f} at step {best.step:,}"
+        axes.plot(best.step, best.mean, "*", color=_BEST, markersize=11, linestyle="none", label=label)
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def draw_runs(groups: Mapping[str, Sequence[Sequence[CurvePoint]]], *, title: str, threshold: float | None) -> Figure:
+    """Draw the mean over the runs of each group, with a bootstrap interval of that mean.
+
+    Args:
+        groups: By name, runs that differ in their seeds alone.
+        title: Above the picture.
+        threshold: The mean return from which on the task counts as solved.
+    """
+    figure, axes = _axes(title)
+    for index, (name, runs) in enumerate(groups.items()):
+        steps, returns = _on_common_steps(runs)
+        low, high = bootstrap_interval(returns)
+        color = f"C{index}"
+        label = f"{name}: mean of {len(runs)} runs" if len(runs) > 1 else f"{name}: 1 run"
+        axes.plot(steps, returns.mean(axis=0), color=color, label=label)
+        if len(runs) > 1:
+            axes.fill_between(
+                steps, low, high, color=color, alpha=0.25, linewidth=0, label="95% bootstrap interval over runs"
+            )
+    _mark_threshold(axes, threshold)
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def bootstrap_interval(returns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the 2.5th and 97.5th percentile, (points,), of the mean over resampled rows of (runs, points).
+
+    The resampling is seeded: the same runs always give the same interval.
+    """
+    generator = np.random.Generator(np.random.PCG64(0))
+    draws = generator.integers(len(returns), size=(_RESAMPLES, len(returns)))
+    # How often each run is drawn, so that memory does not grow with runs times points times resamples.
+    counts = np.stack([(draws == run).sum(axis=1) for run in range(len(returns))], axis=1)  # (resamples, runs)
+    low, high = np.percentile(counts @ returns / len(returns), [2.5, 97.5], axis=0)
+    return low, high
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write `figure` as PNG, SVG or PDF, by the ending of `path`; whole or not at all.
+
+    Raises:
+        ValueError: `path` has another ending.
+        OSError: The file cannot be written.
+    """
+    import matplotlib
+
+    check_picture(path)
+    suffix = Path(path).suffix.lower()
+    # Without a date, and with ids that are not random, the same curve gives the same file.
+    metadata = {"CreationDate": None} if suffix == ".pdf" else {"Date": None} if suffix == ".svg" else None
+    with matplotlib.rc_context({"svg.hashsalt": "acro"}), replacing(path) as file:
+        figure.savefig(file, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Check that `path` ends in .png, .svg or .pdf, and raise ValueError where it does not."""
+    if Path(path).suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{path}: pictures end in one of {', '.join(_SUFFIXES)}")
+
+
+def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:
+    """Read the evaluations of a run from its metrics.csv.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no evaluation.
+    """
+    path = Path(folder) / "metrics.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no run folder: it has no metrics.csv")
+    names = ("step", "eval/return", "eval/return_p10", "eval/return_p90")
+    with path.open(newline="") as file:
+        try:
+            rows = [[float(row[name]) for name in names] for row in csv.DictReader(file) if row.get("eval/return")]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged or not of acro: {error}") from error
+    if not rows:
+        raise ValueError(f"{path} holds no evaluation yet")
+    return [CurvePoint(int(step), *returns) for step, *returns in rows]
+
+
+def reward_threshold(env_id: object) -> float | None:
+    """Return the mean return from which on Gymnasium counts `env_id` as solved; None if it says none."""
+    import gymnasium
+
+    from acro import envs  # noqa: F401 - registers acro's own
+
+    if not isinstance(env_id, str):
+        return None
+    try:
+        return gymnasium.spec(env_id).reward_threshold
+    except (gymnasium.error.Error, ImportError):
+        return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw the runs that the arguments name; return the exit code, 2 for a user's mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m acro.plot",
+        description="Draw the learning curves of runs. Runs in the same folder count as seeds of one experiment: "
+        "their mean is drawn, with a 95%% bootstrap interval over them.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="a run folder, with its metrics.csv")
+    parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="the picture: .png, .svg or .pdf")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    arguments = parser.parse_args(argv)
+    try:
+        _draw(arguments.runs, arguments.out)
+    except (OSError, ValueError) as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(arguments.out)
+    return 0
+
+
+def _draw(folders: Sequence[Path], out: Path) -> None:
+    check_picture(out)
+    folders = list(dict.fromkeys(folder.resolve() for folder in folders))
+    runs = {folder: read_run(folder) for folder in folders}
+    env_ids = {_env_id(folder) for folder in folders}
+    env_id = env_ids.pop() if len(env_ids) == 1 else None
+    title, threshold = env_id or "", reward_threshold(env_id)
+    if len(runs) == 1:
+        figure = draw_run(runs[folders[0]], title=title, threshold=threshold)
+    else:
+        groups: dict[str, list[list[CurvePoint]]] = {}
+        for folder in folders:
+            groups.setdefault(folder.parent.name, []).append(runs[folder])
+        figure = draw_runs(groups, title=title, threshold=threshold)
+    save_figure(figure, out)
+
+
+def _env_id(folder: Path) -> str | None:
+    import yaml
+
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        return str(config["data"]["env_id"])
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return None
+
+
+def _on_common_steps(runs: Sequence[Sequence[CurvePoint]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the steps (points,) at which all runs are known, and the runs' means there, (runs, points)."""
+    first, last = max(run[0].step for run in runs), min(run[-1].step for run in runs)
+    if first > last:
+        raise ValueError(f"the runs share no environment steps: one begins at {first}, another ends at {last}")
+    steps = np.unique([point.step for run in runs for point in run if first <= point.step <= last]).astype(np.float64)
+    means = [np.interp(steps, [point.step for point in run], [point.mean for point in run]) for run in runs]
+    return steps, np.array(means)
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    # Not pyplot, which has a global list of figures and chooses a window system.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("return of an episode (sum of rewards)")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _mark_threshold(axes: Axes, threshold: float | None) -> None:
+    if threshold is not None:
+        axes.axhline(threshold, color=_THRESHOLD, linestyle="--", linewidth=1, label=f"solved: {threshold:g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

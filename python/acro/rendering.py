@@ -1,0 +1,229 @@
+"""Greedy episodes as GIFs, headless: no display, no ffmpeg."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.error import DependencyNotInstalled
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
+
+from acro import envs
+from acro.evaluation import MAX_SIDE_BY_SIDE, Episodes, greedy_actions
+from acro.files import replacing
+from acro.gif import GifWriter
+
+# Of an episode; Acrobot's and CartPole's 500 steps fit, an environment without a time limit does not fill the disk.
+MAX_FRAMES = 600
+# Pixels. Three such frames side by side are about as wide as a README.
+_LONGER_SIDE = 300
+_SHORTEST_LONGER_SIDE = 150
+_SMALLEST_WIDTH = 250
+_BAND_HEIGHT = 24
+_FONT_SIZE = 14
+# Browsers slow down a GIF whose frames are shown for less than 2 hundredths of a second.
+_SHORTEST_DELAY_SECONDS = 0.02
+_LAST_FRAME_HUNDREDTHS = 150
+
+
+@dataclass(frozen=True)
+class RenderedEpisode:
+    """What a GIF shows: the undiscounted return and the steps of its episode, up to the cut if there is one."""
+
+    episode_return: float
+    length: int
+    is_cut: bool
+
+
+def render_episodes(
+    network: nn.Module,
+    episodes: Episodes,
+    indices: Sequence[int],
+    path: str | os.PathLike[str],
+    *,
+    caption: str = "",
+    fps: float | None = None,
+    device: torch.device | str = "cpu",
+) -> list[RenderedEpisode]:
+    """Write the episodes `indices` of an evaluation, one after another, as one GIF.
+
+    Each is what `evaluate` played under the same index. Frames are written as they are drawn. The file is written
+    whole or not at all; no global random state and no mode of a module is changed.
+
+    Args:
+        network: Chooses the actions.
+        episodes: The evaluation that they belong to.
+        indices: Which of its episodes.
+        path: The GIF; its folder must exist.
+        caption: Drawn above the picture, beside the return so far.
+        fps: Steps shown in a second; None takes the environment's own time step, for true speed.
+        device: Where `network` is.
+
+    Raises:
+        ImportError: The environment draws with a package that is not installed; the message says which.
+        ValueError: The environment cannot draw frames.
+        OSError: The file cannot be written.
+    """
+    with replacing(path) as file, _headless(), _in_evaluation_mode(network):
+        writer = GifWriter(file)
+        env = make_drawing(episodes, "rgb_array")
+        try:
+            rendered = [
+                _append_episode(writer, network, env, episodes, index, caption, fps, device) for index in indices
+            ]
+        except DependencyNotInstalled as error:
+            raise ImportError(f"cannot draw {episodes.env_id}: {error}") from error
+        finally:
+            env.close()
+        writer.finish()
+    return rendered
+
+
+def replay(
+    network: nn.Module,
+    env: gymnasium.Env[Any, Any],
+    episodes: Episodes,
+    index: int,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[float, bool]]:
+    """Play episode `index` of an evaluation again, in one environment.
+
+    Yields:
+        The return so far and whether the episode has ended: after the reset, then after every step.
+    """
+    # A matrix product may round a row differently in a batch of another size, and then two nearly equal action
+    # values change places. So the row is where `evaluate` had it, in a batch of the same size.
+    first = index - index % MAX_SIDE_BY_SIDE
+    rows, row = min(MAX_SIDE_BY_SIDE, episodes.count - first), index - first
+    obs, _ = env.reset(seed=episodes.seed + index)
+    episode_return, ended = 0.0, False
+    yield episode_return, ended
+    while not ended:
+        batch = np.zeros((rows, *obs.shape), dtype=obs.dtype)
+        batch[row] = obs
+        action = greedy_actions(network, batch, device)[row]
+        obs, reward, terminated, truncated, _ = env.step(action)
+        episode_return += float(reward)
+        ended = bool(terminated or truncated)
+        yield episode_return, ended
+
+
+def make_drawing(episodes: Episodes, render_mode: str) -> gymnasium.Env[Any, Any]:
+    """Make one environment of `episodes` that draws itself in `render_mode`.
+
+    Raises:
+        ValueError: It has no such mode.
+    """
+    # Asked first, since Gymnasium only warns, or fails in the environment's own words.
+    plain = envs.make(episodes.env_id, **episodes.env_kwargs)
+    modes = plain.metadata.get("render_modes") or []
+    plain.close()
+    if render_mode not in modes:
+        raise ValueError(f"cannot draw {episodes.env_id}: it has no render mode {render_mode!r}, only {list(modes)}")
+    return envs.make(episodes.env_id, **{**episodes.env_kwargs, "render_mode": render_mode})
+
+
+def seconds_per_step(env: gymnasium.Env[Any, Any]) -> float:
+    """Return the environment's own time step, in seconds; where it tells none, what its renderer aims at."""
+    for name in ("dt", "tau"):
+        value = getattr(env.unwrapped, name, None)
+        if isinstance(value, (int, float)) and value > 0.0:
+            return float(value)
+    return 1.0 / (env.metadata.get("render_fps") or 30.0)
+
+
+def _append_episode(
+    writer: GifWriter,
+    network: nn.Module,
+    env: gymnasium.Env[Any, Any],
+    episodes: Episodes,
+    index: int,
+    caption: str,
+    fps: float | None,
+    device: torch.device | str,
+) -> RenderedEpisode:
+    seconds = 1.0 / fps if fps else seconds_per_step(env)
+    stride = max(1, math.ceil(_SHORTEST_DELAY_SECONDS / seconds - 1e-9))
+    episode_return, length, is_cut = 0.0, 0, False
+    for length, (episode_return, ended) in enumerate(replay(network, env, episodes, index, device)):
+        frame_index, is_between = divmod(length, stride)
+        is_cut = not ended and frame_index == MAX_FRAMES - 1
+        if is_between and not ended:
+            continue
+        text = f"return {format_return(episode_return)}{' (cut here)' if is_cut else ''}"
+        frame = with_band(_fit(_frame(env, episodes.env_id)), caption, text)
+        # Rounded from the start of the episode on, so that errors do not add up.
+        end, begin = (round(100.0 * seconds * stride * (frame_index + i)) for i in (1, 0))
+        writer.append(frame, _LAST_FRAME_HUNDREDTHS if ended or is_cut else end - begin)
+        if is_cut:
+            break
+    return RenderedEpisode(episode_return, length, is_cut)
+
+
+def _frame(env: gymnasium.Env[Any, Any], env_id: object) -> NDArray[np.uint8]:
+    frame: Any = env.render()
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise ValueError(f"cannot draw {env_id}: render() returned {found}, expected uint8 (height, width, 3)")
+    return frame
+
+
+def _fit(frame: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(frame)
+    longer = max(image.size)
+    if longer < _SHORTEST_LONGER_SIDE:
+        factor = _LONGER_SIDE // longer
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    scale = min(1.0, _LONGER_SIDE / longer)
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+
+
+def with_band(image: Image.Image, left: str, right: str) -> NDArray[np.uint8]:
+    """Return `image` (height, width, 3) below a white band with a text at either end."""
+    width = max(image.width, _SMALLEST_WIDTH)
+    canvas = Image.new("RGB", (width, image.height + _BAND_HEIGHT), "white")
+    canvas.paste(image, ((width - image.width) // 2, _BAND_HEIGHT))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(_FONT_SIZE)
+    middle = _BAND_HEIGHT // 2
+    draw.text((6, middle), left, fill="black", font=font, anchor="lm")
+    draw.text((width - 6, middle), right, fill="black", font=font, anchor="rm")
+    return np.asarray(canvas)
+
+
+def format_return(value: float) -> str:
+    """Return `value` as people read it: whole numbers whole, others with one digit."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+@contextmanager
+def _headless() -> Iterator[None]:
+    # Without it SDL looks for a display and a sound card, and complains on stderr where there is none.
+    defaults = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+    added = [name for name in defaults if name not in os.environ]
+    os.environ.update({name: defaults[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _in_evaluation_mode(network: nn.Module) -> Iterator[None]:
+    modes: list[tuple[nn.Module, bool]] = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
