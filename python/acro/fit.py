@@ -12,7 +12,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import lightning as L
 import numpy as np
 import torch
@@ -30,7 +29,8 @@ from acro.dqn import DQN
 from acro.evaluation import Evaluation, evaluate
 from acro.experience import Experience
 from acro.metrics_csv import MetricsCSV
-from acro.rendering import render_episode
+from acro.plot import reward_threshold
+from acro.rendering import render_episodes
 from acro.runs import Run
 
 logger = logging.getLogger("acro")
@@ -219,14 +219,13 @@ def _show_result(cli: FitCLI) -> None:
     logger.info("playing %d episodes from new starts", episodes.episodes)
     evaluation = evaluate(model, *episodes)
     logger.info("drawing the median one")
-    render_episode(
-        model,
-        episodes.env_id,
-        episodes.seed + evaluation.median_episode,
-        run.folder / "final.gif",
-        env_kwargs=episodes.env_kwargs,
-    )
-    solved = _solved(gym.spec(episodes.env_id).reward_threshold, cli.curve.evaluations)
+    best_step, _ = max(cli.curve.evaluations, key=lambda evaluation: evaluation[1])
+    try:
+        caption = f"after {best_step:,} steps"
+        render_episodes(model, episodes, [evaluation.median_episode], run.folder / "final.gif", caption=caption)
+    except (ImportError, ValueError) as error:
+        logger.warning("no final.gif: %s", error)
+    solved = _solved(reward_threshold(episodes.env_id), cli.curve.evaluations)
     print(f"{describe(evaluation)}{solved}; {run.folder}")
 
 
