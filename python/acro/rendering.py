@@ -103,7 +103,7 @@ def replay(
     # A matrix product may round a row differently in a batch of another size, and then two nearly equal action
     # values change places. So the row is where `evaluate` had it, in a batch of the same size.
     first = index - index % MAX_SIDE_BY_SIDE
-    rows, row = min(MAX_SIDE_BY_SIDE, episodes.count - first), index - first
+    rows, row = min(MAX_SIDE_BY_SIDE, episodes.episodes - first), index - first
     obs, _ = env.reset(seed=episodes.seed + index)
     episode_return, ended = 0.0, False
     yield episode_return, ended

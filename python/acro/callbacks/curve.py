@@ -32,7 +32,7 @@ class LearningCurve(L.Callback):
         """Environment steps and mean return of every evaluation so far."""
         return [(point.step, point.mean) for point in self.points]
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock: a run that ends soon is drawn once."""
         self._drawn_at, self._drawn_points = time.monotonic(), 0
 
@@ -59,7 +59,7 @@ class LearningCurve(L.Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(hyperparameters, {"hp_metric": mean}, step)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Draw what there is of a run that was stopped."""
         if self._drawn_points != len(self.points):
             self._draw(trainer)
