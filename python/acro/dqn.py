@@ -120,6 +120,23 @@ class DQN(L.LightningModule):
 
     # ---- rounds of updates
 
+    def setup(self, stage: str) -> None:
+        """Refuse a Trainer that rounds of updates do not work under."""
+        if stage == "fit":
+            self.check_trainer(self.trainer)
+
+    @staticmethod
+    def check_trainer(trainer: L.Trainer) -> None:
+        """Check that `trainer` uses one process, one device and 32-bit numbers.
+
+        Raises:
+            ValueError: It does not.
+        """
+        if trainer.world_size != 1:
+            raise ValueError(f"acro trains on one device, this Trainer has {trainer.world_size}: use devices=1")
+        if trainer.precision != "32-true":
+            raise ValueError(f"acro trains in 32-bit, this Trainer has precision {trainer.precision!r}: leave it out")
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over flat parameters, and the learning rate's schedule over `updates`."""
         hparams = self.hparams

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -39,7 +40,15 @@ PRESETS = resources.files("acro") / "presets"
 DEFAULT_PRESET = "acrobot"
 DEFAULT_ROOT = "runs"
 # What a user can get wrong; anything else is a bug, and shows its traceback.
-USER_ERRORS = (ValueError, TypeError, OSError, MemoryError, MisconfigurationException, ImportError)
+USER_ERRORS = (
+    argparse.ArgumentError,
+    ImportError,
+    MemoryError,
+    MisconfigurationException,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 
 class FitCLI(LightningCLI):
@@ -72,7 +81,10 @@ class FitCLI(LightningCLI):
             load_from_checkpoint_support=False,
             parser_kwargs={
                 "default_config_files": defaults if resumed is None else [str(resumed.config)],
+                "exit_on_error": False,
                 "prog": "python -m acro.fit",
+                "usage": "python -m acro.fit [--preset NAME] [--config FILE] [--seed_everything N] "
+                "[--ckpt_path PATH|last] [--model.*] [--data.*] [--trainer.*]",
                 "description": "Train a DQN agent; without arguments, one that swings Acrobot up.",
             },
             trainer_defaults={
@@ -100,6 +112,10 @@ class FitCLI(LightningCLI):
         parser.link_arguments("data.observation_size", "model.observation_size", apply_on="instantiate")
         parser.link_arguments("data.num_actions", "model.num_actions", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_plain_seed)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; LightningCLI's own warns when it is given the command line from outside."""
+        self.config = parser.parse_args(args)
 
     def before_instantiate_classes(self) -> None:
         """Choose the run's folder; a saved configuration says nothing of resuming."""
@@ -162,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(argv: Sequence[str]) -> FitCLI:
-    """Parse and check everything; nothing is written before this has returned."""
+    """Parse and check everything, then make the run's folder; nothing is written before."""
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("--preset", "--ckpt_path", "--data.env_id"):
         peek.add_argument(name)
@@ -187,6 +203,11 @@ def _prepare(argv: Sequence[str]) -> FitCLI:
     if cli.checkpoint is not None:
         cli.model.check_resumable(cli.checkpoint)
         cli.datamodule.check_resumable(cli.checkpoint)
+    cli.model.check_trainer(cli.trainer)
+    try:
+        cli.run.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the run's folder: {error}; choose another --trainer.default_root_dir") from error
     return cli
 
 
@@ -275,9 +296,10 @@ def _plain_seed(seed: bool | int) -> int:
 
 def _explain(error: BaseException) -> str:
     """Return what went wrong in one sentence, with what to do where Lightning does not say it."""
-    if isinstance(error, MisconfigurationException) and "accelerator" in str(error).lower():
-        return f"--trainer.accelerator: there is no such device here ({error}); leave it out to train on the CPU"
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    if isinstance(error, MisconfigurationException) and "backend found" in text:
+        return f"--trainer.accelerator: {text} Leave it out to train on the CPU."
+    return text
 
 
 def _speak_plainly() -> None:
@@ -287,6 +309,10 @@ def _speak_plainly() -> None:
     logger.propagate = False
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # A resumed run's is not, and should not be.
+    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
+    # Lightning 2.6 on torch 2.15: its own use of a deprecated name, nothing that a user could mend.
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +39,7 @@ class Run:
 
     @classmethod
     def new(cls, root: Path, name: str) -> Run:
-        """Return the run after the newest under `root`; nothing is created.
-
-        Raises:
-            PermissionError: The folder could not be created.
-        """
-        existing = root / name
-        while not existing.exists():
-            existing = existing.parent
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise PermissionError(f"cannot write to {existing}: choose another folder with --trainer.default_root_dir")
+        """Return the run after the newest under `root`; nothing is created."""
         return cls(root, name, f"version_{max(_versions(root / name), default=-1) + 1}")
 
     @classmethod
