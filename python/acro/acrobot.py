@@ -21,18 +21,6 @@ MAX_EPISODE_STEPS = 500  # Gymnasium's registration of Acrobot-v1.
 Observations = npt.NDArray[np.float32]
 
 
-def register() -> None:
-    """Make `acro/Acrobot-v1` known to Gymnasium, unless it is already."""
-    if ENV_ID not in gymnasium.registry:
-        gymnasium.register(
-            ENV_ID,
-            entry_point="acro.acrobot:AcrobotEnv",
-            vector_entry_point="acro.acrobot:AcrobotVectorEnv",
-            reward_threshold=-100.0,  # Gymnasium's registration of Acrobot-v1.
-            max_episode_steps=MAX_EPISODE_STEPS,
-        )
-
-
 class AcrobotEnv(acrobot.AcrobotEnv):
     """One acrobot: Gymnasium's spaces, starts and drawing, the motion of `AcrobotVectorEnv`.
 
@@ -82,7 +70,6 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             max_episode_steps: The step that truncates an episode. If it also reaches the goal, both flags are set.
             autoreset_mode: When an ended episode makes room for the next.
         """
-        self.closed = True  # Until it is complete: the base class closes what is not closed when it is deleted.
         mode = AutoresetMode(autoreset_mode)
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -99,7 +86,6 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         self.action_space = batch_space(single.action_space, num_envs)
         self._seeds = [secrets.randbits(128) for _ in range(num_envs)]
         self._acrobots = _rust.Acrobots(self._seeds, max_episode_steps, mode.value)
-        self.closed = False
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -223,16 +209,16 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             raise RuntimeError("the environments are closed; make new ones")
 
     def _as_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        seeds: list[int | None]
         if seed is None:
             return [None] * self.num_envs
-        seeds = [seed + env for env in range(self.num_envs)] if isinstance(seed, int) else list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed has length {len(seeds)}, expected {self.num_envs}, one for each environment")
-        for given in seeds:
+        if isinstance(seed, (int, np.integer)):
+            seed = [int(seed) + env for env in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"seed has length {len(seed)}, expected {self.num_envs}, one for each environment")
+        for given in seed:
             if given is not None and not (isinstance(given, int) and 0 <= given < 2**128):
                 raise ValueError(f"a seed must be an int from 0 to 2**128 - 1 or None, got {given!r}")
-        return seeds
+        return list(seed)
 
 
 def _as_reset_mask(options: dict[str, Any] | None, num_envs: int) -> npt.NDArray[np.bool_] | None:
@@ -256,3 +242,14 @@ def _as_actions(actions: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[n
     if array.shape != shape:
         raise ValueError(f"actions have shape {array.shape}, expected {shape}")
     return array.astype(np.int64)
+
+
+# Once, even where this module is loaded again.
+if ENV_ID not in gymnasium.registry:
+    gymnasium.register(
+        ENV_ID,
+        entry_point="acro.acrobot:AcrobotEnv",
+        vector_entry_point="acro.acrobot:AcrobotVectorEnv",
+        reward_threshold=-100.0,  # Gymnasium's registration of Acrobot-v1.
+        max_episode_steps=MAX_EPISODE_STEPS,
+    )

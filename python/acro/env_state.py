@@ -23,7 +23,7 @@ _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     classic_control.Continuous_MountainCarEnv: ("state",),
     classic_control.PendulumEnv: ("state", "last_u"),
     OrderEnforcing: ("_has_reset",),
-    PassiveEnvChecker: ("checked_reset", "checked_step", "checked_render", "close_called"),
+    PassiveEnvChecker: (),
     RecordEpisodeStatistics: (
         "episode_count",
         "episode_returns",
@@ -110,9 +110,9 @@ def _restore_single(env: gymnasium.Env[Any, Any], state: dict[str, Any]) -> None
             if isinstance(own, deque):
                 value = deque(value, maxlen=own.maxlen)
             setattr(layer, name, value.copy() if isinstance(value, np.ndarray) else value)
-        if isinstance(layer, PassiveEnvChecker) and layer.checked_reset:
-            # Gymnasium >= 1.4 also compares the first returns with the ones before, which are not here any more.
-            layer.checked_step = layer.checked_data_reuse = True
+        if isinstance(layer, PassiveEnvChecker):
+            # It checks the first calls, against each other in Gymnasium >= 1.4: those were before the save.
+            layer.checked_reset = layer.checked_step = layer.checked_data_reuse = True
     unwrapped = env.unwrapped
     if state["rng"] is None:
         unwrapped._np_random = None
@@ -132,7 +132,7 @@ def _layers(env: gymnasium.Env[Any, Any]) -> list[gymnasium.Env[Any, Any]]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, deque):
-        return list(value)
+        return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     # MountainCar keeps its state as a tuple of float64 after a step and as their array after a reset.

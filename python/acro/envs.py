@@ -13,8 +13,6 @@ from acro import acrobot, env_state
 
 EnvFactory = Callable[[], gymnasium.Env[Any, Any]]
 
-acrobot.register()
-
 
 def make(env_id: str | EnvFactory, *, render_mode: str | None = None, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Make one environment that acro can train on.
@@ -103,7 +101,7 @@ def _make_single(env_id: str | EnvFactory, env_kwargs: dict[str, Any]) -> gymnas
         return env_id(**env_kwargs)
     try:
         return gymnasium.make(env_id, **env_kwargs)
-    except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error, ModuleNotFoundError) as error:
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"cannot make the environment {env_id!r}: {error}") from error
 
 
