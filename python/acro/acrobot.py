@@ -135,6 +135,8 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         try:
             stepped = self._acrobots.step(actions)  # type: ignore[arg-type]
         except TypeError:  # Not an int64 vector; most callers have one, and pay nothing here.
+            stepped = None
+        if stepped is None:
             stepped = self._acrobots.step(_as_actions(actions, (self.num_envs,)))
         observations, rewards, terminated, truncated, final_observations = stepped
         if final_observations is None:

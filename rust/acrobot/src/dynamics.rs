@@ -30,6 +30,9 @@ pub const NUM_ACTIONS: usize = 3;
 /// Numbers in an observation: cos and sin of `theta1`, of `theta2`, and both velocities.
 pub const OBSERVATION_SIZE: usize = 6;
 /// Acrobots in a block: enough independent arithmetic to keep two-lane vector units busy.
+///
+/// Measured a step of one environment, in ns, for 2, 4, 8 and 16: 70, 66, 64 and 63 among 1,024, and
+/// 145, 144, 139 and 196 among 8, the binding's overhead included.
 pub const LANES: usize = 8;
 
 /// Where one acrobot is and how fast it moves.
