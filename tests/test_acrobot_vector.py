@@ -285,6 +285,7 @@ def test_states_are_what_the_observations_show() -> None:
         ({"states": np.zeros((5, 3))}, "states have 3 columns, expected 4"),
         ({"states": np.full((5, 4), np.inf)}, "the state of environment 0 is out of bounds"),
         ({"states": np.zeros((4, 4))}, "there must be one of each per environment"),
+        ({"elapsed_steps": np.full(5, -1)}, "-1 elapsed steps; expected 0 or more"),
         ({"elapsed_steps": np.full(5, 501)}, "environment 0 is 501 steps into an episode of at most 500"),
     ],
 )

@@ -51,17 +51,13 @@ class Acrobots:
         """
 
     @property
-    def has_reset(self) -> bool:
-        """Whether `step` may be called."""
-
-    @property
     def states(self) -> npt.NDArray[np.float64]:
         """A copy of the states, (num_envs, 4)."""
 
     def save(
         self,
     ) -> tuple[bool, npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.bool_], list[tuple[int, int]]]:
-        """`has_reset`, states, steps taken, ended, and each PCG64's (state, inc): the arguments of `restore`."""
+        """Whether there was a reset, states, steps taken, ended, and each PCG64's (state, inc)."""
 
     def restore(
         self,

@@ -99,11 +99,6 @@ impl PyAcrobots {
     }
 
     #[getter]
-    fn has_reset(&self) -> bool {
-        self.lock().has_reset()
-    }
-
-    #[getter]
     fn states<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray2<f64>> {
         let acrobots = self.lock();
         let states: Vec<_> = (0..acrobots.num_envs())
@@ -159,7 +154,11 @@ impl PyAcrobots {
             .map(|(((state, &elapsed), &ended), (position, increment))| {
                 Ok(EnvState {
                     state,
-                    elapsed: u32::try_from(elapsed)?,
+                    elapsed: u32::try_from(elapsed).map_err(|_| {
+                        PyValueError::new_err(format!(
+                            "{elapsed} elapsed steps; expected 0 or more"
+                        ))
+                    })?,
                     ended,
                     rng: Pcg64 {
                         state: position,
@@ -208,9 +207,9 @@ fn row(state: State) -> [f64; 4] {
 }
 
 fn to_states(states: &PyReadonlyArray2<'_, f64>) -> PyResult<Vec<State>> {
-    let (rows, rest) = states.as_slice()?.as_chunks::<4>();
+    let (rows, _) = states.as_slice()?.as_chunks::<4>();
     let columns = states.as_array().ncols();
-    if columns != 4 || !rest.is_empty() {
+    if columns != 4 {
         return Err(PyValueError::new_err(format!(
             "states have {columns} columns, expected 4: theta1, theta2, velocity1, velocity2"
         )));
