@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class GifWriter:
     Source: CompuServe, "Graphics Interchange Format, Version 89a" (1990).
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._shown: NDArray[np.uint8] | None = None
 
@@ -67,7 +67,8 @@ class GifWriter:
 
     def _indexed(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         red, green, blue = np.moveaxis(frame >> 3, -1, 0).astype(np.int32)
-        return self._nearest[(red << 10) | (green << 5) | blue]
+        indexed: NDArray[np.uint8] = self._nearest[(red << 10) | (green << 5) | blue]
+        return indexed
 
 
 def _nearest_table(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -79,4 +80,5 @@ def _nearest_table(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
     cells = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)  # (32768, 3)
     colors = palette.astype(np.float64)
     distances = (colors**2).sum(axis=1) - 2.0 * cells @ colors.T  # (32768, colors), up to a constant of the cell
-    return distances.argmin(axis=1).astype(np.uint8)
+    nearest: NDArray[np.uint8] = distances.argmin(axis=1).astype(np.uint8)
+    return nearest

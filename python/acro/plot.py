@@ -204,7 +204,7 @@ def _draw(folders: Sequence[Path], out: Path) -> None:
 
 
 def _env_id(folder: Path) -> str | None:
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text())

@@ -117,18 +117,27 @@ def replay(
         yield episode_return, ended
 
 
+def check_drawing(episodes: Episodes, render_mode: str) -> None:
+    """Check that the environment of `episodes` can draw itself, in `render_mode`.
+
+    Raises:
+        ValueError: It has no such mode.
+    """
+    # Gymnasium itself only warns, or fails in the environment's own words.
+    env = envs.make(episodes.env_id, **episodes.env_kwargs)
+    modes = env.metadata.get("render_modes") or []
+    env.close()
+    if render_mode not in modes:
+        raise ValueError(f"cannot draw {episodes.env_id}: it has no render mode {render_mode!r}, only {list(modes)}")
+
+
 def make_drawing(episodes: Episodes, render_mode: str) -> gymnasium.Env[Any, Any]:
     """Make one environment of `episodes` that draws itself in `render_mode`.
 
     Raises:
         ValueError: It has no such mode.
     """
-    # Asked first, since Gymnasium only warns, or fails in the environment's own words.
-    plain = envs.make(episodes.env_id, **episodes.env_kwargs)
-    modes = plain.metadata.get("render_modes") or []
-    plain.close()
-    if render_mode not in modes:
-        raise ValueError(f"cannot draw {episodes.env_id}: it has no render mode {render_mode!r}, only {list(modes)}")
+    check_drawing(episodes, render_mode)
     return envs.make(episodes.env_id, **{**episodes.env_kwargs, "render_mode": render_mode})
 
 

@@ -32,8 +32,8 @@ def join_side_by_side(paths: Sequence[str | os.PathLike[str]], path: str | os.Pa
         writer = GifWriter(file)
         now = 0
         while True:
-            following = min((part.until for part in parts if not part.has_ended), default=None)
-            is_last = following is None or following >= _LONGEST
+            following = min((part.until for part in parts if not part.has_ended), default=_LONGEST)
+            is_last = following >= _LONGEST
             joined = _beside([_cut(part) if is_last and not part.has_ended else part.frame for part in parts])
             writer.append(joined, _AT_THE_END if is_last else following - now)
             if is_last:
@@ -51,14 +51,15 @@ class _Part:
         self._image = image
         self.frame = np.asarray(image.convert("RGB"))
         self.until = _hundredths(image)
-        self.has_ended = getattr(image, "n_frames", 1) == 1
+        self._last = int(getattr(image, "n_frames", 1)) - 1
+        self.has_ended = self._last == 0
 
     def advance(self, now: int) -> None:
         """Go to the frame that is shown at `now`, in hundredths of a second."""
         while not self.has_ended and self.until <= now:
             self._image.seek(self._image.tell() + 1)
             self.until += _hundredths(self._image)
-            self.has_ended = self._image.tell() == self._image.n_frames - 1
+            self.has_ended = self._image.tell() == self._last
             self.frame = np.asarray(self._image.convert("RGB"))
 
 

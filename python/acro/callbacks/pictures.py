@@ -36,7 +36,7 @@ def log_picture(trainer: L.Trainer, name: str, path: Path, step: int) -> None:
 
 
 def _log_to_tensorboard(logger: TensorBoardLogger, name: str, path: Path, step: int) -> None:
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
     with Image.open(path) as image:
         width, height = image.size
