@@ -46,9 +46,16 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def state(folder: Path) -> dict[str, object]:
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    # Where the best checkpoint is differs between folders.
+    # Where the best checkpoint is differs between folders; `current_score` is what ModelCheckpoint does not restore.
     for callback in checkpoint["callbacks"].values():
-        for name in ("dirpath", "best_model_path", "best_k_models", "kth_best_model_path", "last_model_path"):
+        for name in (
+            "dirpath",
+            "best_model_path",
+            "best_k_models",
+            "kth_best_model_path",
+            "last_model_path",
+            "current_score",
+        ):
             callback.pop(name, None)
     return checkpoint
 
