@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self, disjoint_base
 
+from acro.replay import Batch
+
 __all__ = [
     "Acrobots",
     "ReplayMemory",
@@ -90,6 +92,7 @@ class ReplayMemory:
 
     def __new__(
         cls,
+        batch: type[Batch],
         capacity: int,
         obs_shape: tuple[int, ...],
         obs_dtype: np.dtype[Any],
@@ -143,8 +146,24 @@ class ReplayMemory:
         gamma: float = 0.99,
         replace: bool = True,
         beta: float = 0.4,
-    ) -> tuple[Any, ...]: ...
-    def gather(self, indices: npt.ArrayLike, *, n_step: int = 1, gamma: float = 0.99) -> tuple[Any, ...]: ...
+    ) -> Batch:
+        """Draw B transitions at random, or M minibatches of B for a `batch_size` of (M, B); fresh arrays in C order.
+
+        `n_step` is how many steps a return looks ahead; fewer at an episode's end and at the newest transition.
+        `gamma` is the discount of one step. Without `replace` no transition comes twice in a minibatch. `beta` is
+        how far the weights correct for the priorities, 0 not at all, 1 fully; each minibatch's weights are divided
+        by its largest. With priorities each minibatch is stratified: one draw from each B-th part of their sum.
+        O(transitions * n_step), with priorities O(log capacity) for each besides.
+        Raises: ValueError when the memory is empty, has fewer than B transitions to draw without replacement, every
+        priority is zero, or a number is out of its range.
+        """
+
+    def gather(self, indices: npt.ArrayLike, *, n_step: int = 1, gamma: float = 0.99) -> Batch:
+        """Return the transitions that these `indices` of earlier batches name; without weights.
+
+        Raises: ValueError when one of them was overwritten since, cleared, or never given out.
+        """
+
     def update_priorities(self, indices: npt.ArrayLike, priorities: npt.ArrayLike) -> int:
         """Give transitions new priorities and return how many of `indices` were still there.
 

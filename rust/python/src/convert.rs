@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::arrays::is_plain;
 
-/// `value` as an array of this dtype and shape in C order: itself where it is one, else a converted copy.
+/// `value` as an array of this dtype and of shape `(*leading, *row)` in C order: itself where it is one, else a converted copy.
 ///
 /// Conversions keep values: within a kind (float64 to float32 may round) or to a richer kind, and between integers
 /// where every value fits.
@@ -18,15 +18,16 @@ pub(crate) fn plain_array<'py>(
     name: &str,
     value: &Bound<'py, PyAny>,
     dtype: &Bound<'py, PyArrayDescr>,
-    shape: &[usize],
+    leading: &[usize],
+    row: &[usize],
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     if let Ok(array) = value.cast::<PyUntypedArray>()
-        && array.shape() == shape
+        && has_shape(array, leading, row)
         && is_plain(array, dtype)
     {
         return Ok(array.clone());
     }
-    converted(name, value, dtype, shape)
+    converted(name, value, dtype, leading, row)
 }
 
 #[cold]
@@ -34,7 +35,8 @@ fn converted<'py>(
     name: &str,
     value: &Bound<'py, PyAny>,
     dtype: &Bound<'py, PyArrayDescr>,
-    shape: &[usize],
+    leading: &[usize],
+    row: &[usize],
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = value.py();
     static NUMPY: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
@@ -44,8 +46,11 @@ fn converted<'py>(
     let array = numpy
         .call_method1(intern!(py, "asarray"), (value,))?
         .cast_into::<PyUntypedArray>()?;
-    if array.shape() != shape {
-        let (found, expected) = (PyTuple::new(py, array.shape())?, PyTuple::new(py, shape)?);
+    if !has_shape(&array, leading, row) {
+        let (found, expected) = (
+            PyTuple::new(py, array.shape())?,
+            PyTuple::new(py, [leading, row].concat())?,
+        );
         return Err(PyValueError::new_err(format!(
             "{name} has shape {found}, expected {expected}"
         )));
@@ -80,4 +85,9 @@ fn converted<'py>(
 /// Whether the dtype's values are whole numbers or truth values.
 fn is_whole(dtype: &Bound<'_, PyArrayDescr>) -> bool {
     matches!(dtype.kind(), b'b' | b'i' | b'u')
+}
+
+fn has_shape(array: &Bound<'_, PyUntypedArray>, leading: &[usize], row: &[usize]) -> bool {
+    let found = array.shape();
+    found.len() == leading.len() + row.len() && found.starts_with(leading) && found.ends_with(row)
 }

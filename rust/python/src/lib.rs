@@ -4,8 +4,10 @@
 
 mod acrobot;
 mod arrays;
+mod batch;
 mod convert;
 mod replay;
+mod rows;
 
 /// The extension module `acro._rust`.
 #[pyo3::pymodule]

@@ -1,19 +1,19 @@
 //! `acro._rust.ReplayMemory`: the binding of `acro_replay::ReplayMemory`.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard};
 
-use acro_replay::{Columns, Config, Draw, Error, ReplayMemory, State, Step, Steps};
+use acro_replay::{Config, Draw, Error, ReplayMemory, State, Step, Steps};
 use numpy::prelude::*;
 use numpy::{IntoPyArray, PyArrayDescr, PyUntypedArray};
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::arrays::{Fresh, bytes, elements, zeros};
+use crate::arrays::{Fresh, bytes, flags, is_plain, numbers};
+use crate::batch::{Arrays, Shape, at_least};
 use crate::convert::plain_array;
-
-/// Batches of more bytes than this are copied with other Python threads running.
-const DETACH_BYTES: usize = 256 << 10;
+use crate::rows::Rows;
 
 /// See `_rust.pyi`.
 #[pyclass(name = "ReplayMemory", module = "acro._rust", subclass, frozen)]
@@ -25,24 +25,20 @@ pub(crate) struct PyReplayMemory {
     alpha: Option<f64>,
     obs: Rows,
     action: Rows,
-}
-
-/// What one row of a column is.
-struct Rows {
-    shape: Vec<usize>,
-    dtype: Py<PyArrayDescr>,
-    nbytes: usize,
+    /// The named tuple that batches are.
+    batch: Py<PyType>,
 }
 
 #[pymethods]
 impl PyReplayMemory {
     #[new]
-    #[pyo3(signature = (capacity, obs_shape, obs_dtype, action_shape, action_dtype, *, num_envs, seed, alpha))]
+    #[pyo3(signature = (batch, capacity, obs_shape, obs_dtype, action_shape, action_dtype, *, num_envs, seed, alpha))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a constructor"
     )]
     fn new(
+        batch: Py<PyType>,
         capacity: usize,
         obs_shape: Vec<usize>,
         obs_dtype: &Bound<'_, PyArrayDescr>,
@@ -52,10 +48,8 @@ impl PyReplayMemory {
         seed: u64,
         alpha: Option<f64>,
     ) -> PyResult<Self> {
-        let (obs, action) = (
-            Rows::new(obs_shape, obs_dtype)?,
-            Rows::new(action_shape, action_dtype)?,
-        );
+        let obs = Rows::new("obs_shape", obs_shape, obs_dtype)?;
+        let action = Rows::new("action_shape", action_shape, action_dtype)?;
         let (obs_bytes, action_bytes) = (obs.nbytes, action.nbytes);
         let config = Config {
             capacity,
@@ -74,10 +68,11 @@ impl PyReplayMemory {
             alpha,
             obs,
             action,
+            batch,
         })
     }
 
-    /// See `_rust.pyi`.
+    /// Remember one transition of environment `env`.
     #[pyo3(signature = (obs, action, reward, next_obs, terminated, truncated=false, *, env=0))]
     #[expect(clippy::too_many_arguments, reason = "a transition's fields")]
     fn push(
@@ -90,10 +85,9 @@ impl PyReplayMemory {
         truncated: bool,
         env: i64,
     ) -> PyResult<()> {
-        let py = obs.py();
         let obs = self.obs.one("obs", obs)?;
         let next_obs = self.obs.one("next_obs", next_obs)?;
-        let action = self.action.scalar_or_array("action", py, action)?;
+        let action = self.action.one_or_int("action", action)?;
         let (obs, action, next_obs) = (bytes(&obs), action.bytes(), bytes(&next_obs));
         let step = Step {
             obs,
@@ -106,7 +100,7 @@ impl PyReplayMemory {
         self.lock()?.push(env, &step).map_err(to_py_err)
     }
 
-    /// See `_rust.pyi`.
+    /// Remember one transition of every environment, or those of `envs`, in order.
     #[pyo3(signature = (obs, actions, rewards, next_obs, terminated, truncated, *, envs=None))]
     #[expect(clippy::too_many_arguments, reason = "a transition's fields")]
     fn extend(
@@ -125,94 +119,104 @@ impl PyReplayMemory {
             None => self.num_envs,
         };
         let envs = envs
-            .map(|envs| plain_array("envs", envs, &numpy::dtype::<i64>(py), &[rows]))
+            .map(|envs| plain_array("envs", envs, &numpy::dtype::<i64>(py), &[rows], &[]))
             .transpose()?;
         let obs = self.obs.many("obs", obs, rows)?;
         let next_obs = self.obs.many("next_obs", next_obs, rows)?;
         let actions = self.action.many("actions", actions, rows)?;
         let rewards = plain_rewards(rewards, rows)?;
-        let flags = numpy::dtype::<bool>(py);
-        let terminated = plain_array("terminated", terminated, &flags, &[rows])?;
-        let truncated = plain_array("truncated", truncated, &flags, &[rows])?;
+        let bools = numpy::dtype::<bool>(py);
+        let terminated = plain_array("terminated", terminated, &bools, &[rows], &[])?;
+        let truncated = plain_array("truncated", truncated, &bools, &[rows], &[])?;
         let steps = Steps {
-            envs: envs.as_ref().map(elements::<i64>),
+            envs: envs.as_ref().map(numbers::<i64>),
             obs: bytes(&obs),
             actions: bytes(&actions),
             rewards: &rewards,
             next_obs: bytes(&next_obs),
-            terminated: &truths(&terminated),
-            truncated: &truths(&truncated),
+            terminated: &flags(&terminated),
+            truncated: &flags(&truncated),
         };
         self.lock()?.extend(&steps).map_err(to_py_err)
     }
 
-    /// See `_rust.pyi`.
+    /// Draw transitions at random.
     #[pyo3(signature = (batch_size, *, n_step=1, gamma=0.99, replace=true, beta=0.4))]
     fn sample<'py>(
         &self,
-        py: Python<'py>,
-        batch_size: BatchShape,
+        batch_size: &Bound<'py, PyAny>,
         n_step: i64,
         gamma: f64,
         replace: bool,
         beta: f64,
-    ) -> PyResult<Bound<'py, PyTuple>> {
-        let (rounds, batch, shape) = batch_size.numbers()?;
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = batch_size.py();
+        let shape = Shape::of_batch_size(batch_size)?;
+        let (rounds, batch_size, n_step) = (
+            shape.rounds(),
+            shape.batch_size(),
+            at_least("n_step", 1, n_step)?,
+        );
         let draw = Draw {
             rounds,
-            batch_size: batch,
-            n_step: steps(n_step)?,
+            batch_size,
+            n_step,
             gamma,
             replace,
             beta,
         };
-        let mut weights = match self.alpha {
-            Some(_) => Some(Fresh::<f32>::new(py, &shape)?),
-            None => None,
-        };
-        let weight_slice = weights.as_mut().map(Fresh::take);
-        let batch = self.columns(py, &shape, |memory, columns| {
-            memory.sample(draw, columns, weight_slice)
+        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape)?;
+        let weights = self
+            .alpha
+            .map(|_| Fresh::new(numpy::dtype::<f32>(py), shape.lengths(), &[]));
+        let mut weights = weights.transpose()?;
+        let written = weights.as_mut().map(Fresh::elements);
+        arrays.write(py, |columns| {
+            self.lock()?
+                .sample(draw, columns, written)
+                .map_err(to_py_err)
         })?;
-        batch.into_tuple(py, weights.map(|weights| weights.array))
+        arrays.into_batch(py, &self.batch, weights)
     }
 
-    /// See `_rust.pyi`.
+    /// Return the transitions that these `indices` of earlier batches name, without weights.
     #[pyo3(signature = (indices, *, n_step=1, gamma=0.99))]
     fn gather<'py>(
         &self,
-        py: Python<'py>,
         indices: &Bound<'py, PyAny>,
         n_step: i64,
         gamma: f64,
-    ) -> PyResult<Bound<'py, PyTuple>> {
-        let shape = shape_of(indices)?;
-        let indices = plain_array("indices", indices, &numpy::dtype::<i64>(py), &shape)?;
-        let n_step = steps(n_step)?;
-        // A copy, since the call may leave other threads running.
-        let asked = elements::<i64>(&indices).to_vec();
-        let batch = self.columns(py, &shape, |memory, columns| {
-            memory.gather(&asked, n_step, gamma, columns)
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = indices.py();
+        let indices = index_array(indices)?;
+        let shape = Shape::of_indices(indices.shape())?;
+        let n_step = at_least("n_step", 1, n_step)?;
+        // A copy, since other threads may run during the call.
+        let asked = numbers::<i64>(&indices).to_vec();
+        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape)?;
+        arrays.write(py, |columns| {
+            self.lock()?
+                .gather(&asked, n_step, gamma, columns)
+                .map_err(to_py_err)
         })?;
-        batch.into_tuple(py, None)
+        arrays.into_batch(py, &self.batch, None)
     }
 
-    /// See `_rust.pyi`.
+    /// Give transitions new priorities; return how many of `indices` were still there.
     fn update_priorities(
         &self,
-        py: Python<'_>,
         indices: &Bound<'_, PyAny>,
         priorities: &Bound<'_, PyAny>,
     ) -> PyResult<usize> {
-        let shape = shape_of(indices)?;
-        let indices = plain_array("indices", indices, &numpy::dtype::<i64>(py), &shape)?;
-        let priorities = plain_array("priorities", priorities, &numpy::dtype::<f64>(py), &shape)?;
+        let indices = index_array(indices)?;
+        let floats = numpy::dtype::<f64>(indices.py());
+        let priorities = plain_array("priorities", priorities, &floats, indices.shape(), &[])?;
         self.lock()?
-            .update_priorities(elements(&indices), elements(&priorities))
+            .update_priorities(numbers(&indices), numbers(&priorities))
             .map_err(to_py_err)
     }
 
-    /// See `_rust.pyi`.
+    /// Forget every transition.
     fn clear(&self) -> PyResult<()> {
         self.lock()?.clear();
         Ok(())
@@ -279,12 +283,12 @@ impl PyReplayMemory {
         columns.set_item("lens", state.lens.into_pyarray(py))?;
         columns.set_item("heads", state.heads.into_pyarray(py))?;
         columns.set_item("open", state.open.into_pyarray(py))?;
-        columns.set_item("obs", state.obs.into_pyarray(py))?;
-        columns.set_item("actions", state.actions.into_pyarray(py))?;
+        columns.set_item("obs", state.obs.into_owned().into_pyarray(py))?;
+        columns.set_item("actions", state.actions.into_owned().into_pyarray(py))?;
         columns.set_item("rewards", state.rewards.into_pyarray(py))?;
         columns.set_item("terminated", state.terminated.into_pyarray(py))?;
         columns.set_item("last", state.last.into_pyarray(py))?;
-        columns.set_item("finals", state.finals.into_pyarray(py))?;
+        columns.set_item("finals", state.finals.into_owned().into_pyarray(py))?;
         columns.set_item(
             "priorities",
             state.priorities.map(|leaves| leaves.into_pyarray(py)),
@@ -300,7 +304,7 @@ impl PyReplayMemory {
                 .get_item(name)?
                 .cast_into::<PyUntypedArray>()?)
         };
-        let words = elements::<i64>(&column("rng")?).to_vec();
+        let words = numbers::<i64>(&column("rng")?).to_vec();
         let rng = words
             .try_into()
             .map_err(|_| PyValueError::new_err("rng must hold 4 numbers"))?;
@@ -308,20 +312,21 @@ impl PyReplayMemory {
         let priorities = if priorities.is_none() {
             None
         } else {
-            Some(elements::<f64>(&priorities.cast_into::<PyUntypedArray>()?).to_vec())
+            Some(numbers::<f64>(&priorities.cast_into::<PyUntypedArray>()?).to_vec())
         };
+        let (obs, actions, finals) = (column("obs")?, column("actions")?, column("finals")?);
         let state = State {
             rng: <[i64; 4]>::map(rng, |word| word as u64),
-            counts: elements(&column("counts")?).to_vec(),
-            lens: elements(&column("lens")?).to_vec(),
-            heads: elements(&column("heads")?).to_vec(),
-            open: truths(&column("open")?),
-            obs: bytes(&column("obs")?).to_vec(),
-            actions: bytes(&column("actions")?).to_vec(),
-            rewards: elements(&column("rewards")?).to_vec(),
-            terminated: truths(&column("terminated")?),
-            last: truths(&column("last")?),
-            finals: bytes(&column("finals")?).to_vec(),
+            counts: numbers(&column("counts")?).to_vec(),
+            lens: numbers(&column("lens")?).to_vec(),
+            heads: numbers(&column("heads")?).to_vec(),
+            open: flags(&column("open")?).into_owned(),
+            obs: Cow::Borrowed(bytes(&obs)),
+            actions: Cow::Borrowed(bytes(&actions)),
+            rewards: numbers(&column("rewards")?).to_vec(),
+            terminated: flags(&column("terminated")?).into_owned(),
+            last: flags(&column("last")?).into_owned(),
+            finals: Cow::Borrowed(bytes(&finals)),
             priorities,
         };
         self.lock()?.restore(&state).map_err(to_py_err)
@@ -336,193 +341,6 @@ impl PyReplayMemory {
             .lock()
             .map_err(|_| PyRuntimeError::new_err(broken))
     }
-
-    /// New arrays for a batch of this shape, written by `write`.
-    fn columns<'py>(
-        &self,
-        py: Python<'py>,
-        shape: &[usize],
-        write: impl FnOnce(&mut ReplayMemory, Columns<'_>) -> Result<(), Error> + Send,
-    ) -> PyResult<Batch<'py>> {
-        let (obs, obs_bytes) = self.obs.zeros(py, shape)?;
-        let (next_obs, next_obs_bytes) = self.obs.zeros(py, shape)?;
-        let (actions, action_bytes) = self.action.zeros(py, shape)?;
-        let mut rewards = Fresh::new(py, shape)?;
-        let mut discounts = Fresh::new(py, shape)?;
-        let mut terminated = Fresh::new(py, shape)?;
-        let mut indices = Fresh::new(py, shape)?;
-        let large = obs_bytes.len() + next_obs_bytes.len() + action_bytes.len() > DETACH_BYTES;
-        let columns = Columns {
-            obs: obs_bytes,
-            actions: action_bytes,
-            rewards: rewards.take(),
-            next_obs: next_obs_bytes,
-            discounts: discounts.take(),
-            terminated: terminated.take(),
-            indices: indices.take(),
-        };
-        let work = || -> PyResult<()> { write(&mut *self.lock()?, columns).map_err(to_py_err) };
-        if large {
-            py.detach(work)?
-        } else {
-            work()?
-        }
-        let (rewards, discounts) = (rewards.array, discounts.array);
-        let (terminated, indices) = (terminated.array, indices.array);
-        Ok(Batch {
-            obs,
-            actions,
-            rewards,
-            next_obs,
-            discounts,
-            terminated,
-            indices,
-        })
-    }
-}
-
-/// A batch's arrays.
-struct Batch<'py> {
-    obs: Bound<'py, PyUntypedArray>,
-    actions: Bound<'py, PyUntypedArray>,
-    rewards: Bound<'py, PyUntypedArray>,
-    next_obs: Bound<'py, PyUntypedArray>,
-    discounts: Bound<'py, PyUntypedArray>,
-    terminated: Bound<'py, PyUntypedArray>,
-    indices: Bound<'py, PyUntypedArray>,
-}
-
-impl<'py> Batch<'py> {
-    fn into_tuple(
-        self,
-        py: Python<'py>,
-        weights: Option<Bound<'py, PyUntypedArray>>,
-    ) -> PyResult<Bound<'py, PyTuple>> {
-        let Self {
-            obs,
-            actions,
-            rewards,
-            next_obs,
-            discounts,
-            terminated,
-            indices,
-        } = self;
-        (
-            obs, actions, rewards, next_obs, discounts, terminated, indices, weights,
-        )
-            .into_pyobject(py)
-    }
-}
-
-/// What `sample` can be asked for.
-#[derive(FromPyObject)]
-enum BatchShape {
-    One(i64),
-    Rounds(i64, i64),
-}
-
-impl BatchShape {
-    /// The rounds, the batch size of one, and the leading axes.
-    fn numbers(&self) -> PyResult<(usize, usize, Vec<usize>)> {
-        let (rounds, batch) = match *self {
-            Self::One(batch) => (None, batch),
-            Self::Rounds(rounds, batch) => (Some(rounds), batch),
-        };
-        let Some(batch) = usize::try_from(batch).ok().filter(|&batch| batch > 0) else {
-            return Err(PyValueError::new_err(format!(
-                "batch_size must be at least 1, got {batch}"
-            )));
-        };
-        match rounds.map(|rounds| usize::try_from(rounds).map_err(|_| rounds)) {
-            None => Ok((1, batch, vec![batch])),
-            Some(Ok(rounds)) => Ok((rounds, batch, vec![rounds, batch])),
-            Some(Err(rounds)) => Err(PyValueError::new_err(format!(
-                "a number of minibatches must be at least 0, got {rounds}"
-            ))),
-        }
-    }
-}
-
-impl Rows {
-    fn new(shape: Vec<usize>, dtype: &Bound<'_, PyArrayDescr>) -> PyResult<Self> {
-        let nbytes = shape
-            .iter()
-            .try_fold(dtype.itemsize(), |bytes, &length| bytes.checked_mul(length));
-        let nbytes = nbytes.filter(|&bytes| bytes < 1 << 40);
-        let nbytes = nbytes.ok_or_else(|| {
-            PyValueError::new_err(format!("a row of shape {shape:?} is too large"))
-        })?;
-        Ok(Self {
-            shape,
-            dtype: dtype.clone().unbind(),
-            nbytes,
-        })
-    }
-
-    fn one<'py>(
-        &self,
-        name: &str,
-        value: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyUntypedArray>> {
-        plain_array(name, value, self.dtype.bind(value.py()), &self.shape)
-    }
-
-    fn many<'py>(
-        &self,
-        name: &str,
-        value: &Bound<'py, PyAny>,
-        rows: usize,
-    ) -> PyResult<Bound<'py, PyUntypedArray>> {
-        plain_array(
-            name,
-            value,
-            self.dtype.bind(value.py()),
-            &self.with_leading(&[rows]),
-        )
-    }
-
-    /// The common case of one Python number for an int64, without an array.
-    fn scalar_or_array<'py>(
-        &self,
-        name: &str,
-        py: Python<'py>,
-        value: &Bound<'py, PyAny>,
-    ) -> PyResult<Row<'py>> {
-        if self.shape.is_empty()
-            && self.dtype.bind(py).is_equiv_to(&numpy::dtype::<i64>(py))
-            && let Ok(number) = value.extract::<i64>()
-        {
-            return Ok(Row::Number(number.to_ne_bytes()));
-        }
-        self.one(name, value).map(Row::Array)
-    }
-
-    fn zeros<'py, 'a>(
-        &self,
-        py: Python<'py>,
-        leading: &[usize],
-    ) -> PyResult<(Bound<'py, PyUntypedArray>, &'a mut [u8])> {
-        zeros(self.dtype.bind(py), &self.with_leading(leading))
-    }
-
-    fn with_leading(&self, leading: &[usize]) -> Vec<usize> {
-        [leading, &self.shape].concat()
-    }
-}
-
-/// One action.
-enum Row<'py> {
-    Number([u8; 8]),
-    Array(Bound<'py, PyUntypedArray>),
-}
-
-impl Row<'_> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Number(bytes) => bytes,
-            Self::Array(array) => bytes(array),
-        }
-    }
 }
 
 fn plain_rewards(value: &Bound<'_, PyAny>, rows: usize) -> PyResult<Vec<f32>> {
@@ -530,39 +348,40 @@ fn plain_rewards(value: &Bound<'_, PyAny>, rows: usize) -> PyResult<Vec<f32>> {
     // Gymnasium's vector environments reward in float64.
     if let Ok(array) = value.cast::<PyUntypedArray>()
         && array.shape() == [rows]
-        && crate::arrays::is_plain(array, &numpy::dtype::<f64>(py))
+        && is_plain(array, &numpy::dtype::<f64>(py))
     {
-        return Ok(elements::<f64>(array)
+        return Ok(numbers::<f64>(array)
             .iter()
             .map(|&reward| reward as f32)
             .collect());
     }
-    Ok(elements(&plain_array(
+    Ok(numbers(&plain_array(
         "rewards",
         value,
         &numpy::dtype::<f32>(py),
         &[rows],
+        &[],
     )?)
     .to_vec())
 }
 
-fn steps(n_step: i64) -> PyResult<usize> {
-    let message = || PyValueError::new_err(format!("n_step must be at least 1, got {n_step}"));
-    usize::try_from(n_step)
-        .ok()
-        .filter(|&steps| steps > 0)
-        .ok_or_else(message)
-}
-
-fn truths(array: &Bound<'_, PyUntypedArray>) -> Vec<bool> {
-    bytes(array).iter().map(|&byte| byte != 0).collect()
-}
-
-fn shape_of(value: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
-    match value.cast::<PyUntypedArray>() {
-        Ok(array) => Ok(array.shape().to_vec()),
-        Err(_) => Ok(vec![value.len()?]),
-    }
+/// `indices` as a plain array of int64, of whatever shape it has.
+fn index_array<'py>(indices: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let py = indices.py();
+    let array = match indices.cast::<PyUntypedArray>() {
+        Ok(array) => array.clone(),
+        Err(_) => py
+            .import("numpy")?
+            .call_method1("asarray", (indices,))?
+            .cast_into::<PyUntypedArray>()?,
+    };
+    plain_array(
+        "indices",
+        &array,
+        &numpy::dtype::<i64>(py),
+        array.shape(),
+        &[],
+    )
 }
 
 /// The exception that says what a core error says.

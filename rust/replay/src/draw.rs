@@ -63,13 +63,18 @@ pub(crate) fn proportional(
     rng: &mut Rng,
     batch: usize,
     slots: &mut Vec<u32>,
+    points: &mut Vec<f64>,
 ) -> Result<(), Error> {
     let total = priorities.total();
     if total <= 0.0 {
         return Err(Error::ZeroPriorities);
     }
     let part = total / batch as f64;
-    slots.extend((0..batch).map(|i| priorities.find((i as f64 + rng.unit()) * part)));
+    let first = slots.len();
+    slots.resize(first + batch, 0);
+    points.clear();
+    points.extend((0..batch).map(|i| (i as f64 + rng.unit()) * part));
+    priorities.find(points, &mut slots[first..]);
     Ok(())
 }
 
@@ -92,7 +97,9 @@ pub(crate) fn proportional_distinct(
             });
             break;
         }
-        let slot = priorities.find(rng.unit() * total);
+        let mut slot = [0];
+        priorities.find(&mut [rng.unit() * total], &mut slot);
+        let [slot] = slot;
         taken.push((slot, priorities.leaves()[slot as usize]));
         slots.push(slot);
         priorities.set(slot, 0.0);

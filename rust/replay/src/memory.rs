@@ -1,5 +1,7 @@
 //! The replay memory: rings, draws and columns put together.
 
+use std::mem::MaybeUninit;
+
 use crate::Error;
 use crate::draw;
 use crate::gather::{Columns, gather};
@@ -77,6 +79,10 @@ pub struct ReplayMemory {
     pub(crate) priorities: Option<Priorities>,
     /// The slots of the batch being drawn; kept to be filled again.
     slots: Vec<u32>,
+    /// Where each next observation of that batch is; kept as well.
+    sources: Vec<u32>,
+    /// Where the draws fall in the sum of the priorities; kept as well.
+    points: Vec<f64>,
 }
 
 impl ReplayMemory {
@@ -128,6 +134,8 @@ impl ReplayMemory {
             rng: Rng::with_seed(seed),
             priorities,
             slots: Vec::new(),
+            sources: Vec::new(),
+            points: Vec::new(),
         })
     }
 
@@ -187,7 +195,7 @@ impl ReplayMemory {
         &mut self,
         draw: Draw,
         out: Columns<'_>,
-        weights: Option<&mut [f32]>,
+        weights: Option<&mut [MaybeUninit<f32>]>,
     ) -> Result<(), Error> {
         let Draw {
             rounds,
@@ -214,6 +222,8 @@ impl ReplayMemory {
             rng,
             priorities,
             slots,
+            points,
+            ..
         } = self;
         let drawn = match (priorities, replace) {
             (None, true) => {
@@ -223,9 +233,8 @@ impl ReplayMemory {
             (None, false) => {
                 (0..rounds).try_for_each(|_| draw::distinct(rings, rng, batch_size, slots))
             }
-            (Some(tree), true) => {
-                (0..rounds).try_for_each(|_| draw::proportional(tree, rng, batch_size, slots))
-            }
+            (Some(tree), true) => (0..rounds)
+                .try_for_each(|_| draw::proportional(tree, rng, batch_size, slots, points)),
             (Some(tree), false) => (0..rounds)
                 .try_for_each(|_| draw::proportional_distinct(tree, rng, batch_size, slots)),
         };
@@ -233,7 +242,14 @@ impl ReplayMemory {
             self.rng = before;
             return drawn;
         }
-        gather(&self.rings, &self.slots, n_step, gamma, out);
+        gather(
+            &self.rings,
+            &self.slots,
+            &mut self.sources,
+            n_step,
+            gamma,
+            out,
+        );
         if let (Some(weights), Some(priorities)) = (weights, &self.priorities) {
             for (slots, weights) in self
                 .slots
@@ -263,7 +279,14 @@ impl ReplayMemory {
             self.slots
                 .push(self.rings.slot(index).ok_or(Error::Stale { index })?);
         }
-        gather(&self.rings, &self.slots, n_step, gamma, out);
+        gather(
+            &self.rings,
+            &self.slots,
+            &mut self.sources,
+            n_step,
+            gamma,
+            out,
+        );
         Ok(())
     }
 
@@ -298,7 +321,7 @@ impl ReplayMemory {
                 largest,
             });
         }
-        let present = |(&index, &priority)| Some((self.rings.slot(index)?, tree.scaled(priority)));
+        let present = |(&index, &priority)| Some((self.rings.slot(index)?, tree.leaf(priority)));
         let pairs: Vec<(u32, f64)> = indices.iter().zip(priorities).filter_map(present).collect();
         tree.set_many(&pairs, &mut self.slots);
         Ok(pairs.len())
@@ -308,7 +331,7 @@ impl ReplayMemory {
     pub fn clear(&mut self) {
         self.rings.clear();
         if let Some(priorities) = &mut self.priorities {
-            priorities.clear();
+            priorities.replace(std::iter::empty());
         }
     }
 
@@ -355,7 +378,9 @@ impl ReplayMemory {
             .priorities
             .as_ref()
             .map_or(0, |_| Priorities::bytes(self.capacity()));
-        self.rings.nbytes() + tree + self.slots.capacity() * size_of::<u32>()
+        let scratch = (self.slots.capacity() + self.sources.capacity()) * size_of::<u32>()
+            + self.points.capacity() * size_of::<f64>();
+        self.rings.nbytes() + tree + scratch
     }
 
     fn store(&mut self, env: usize, step: &Step<'_>) {
@@ -422,12 +447,12 @@ fn finals_needed(steps: &Steps<'_>, obs_bytes: usize, num_envs: usize) -> usize 
 }
 
 /// The importance weights of one minibatch: (1 / (N P))^beta over the largest of them, whatever N is.
-fn write_weights(leaves: &[f64], slots: &[u32], beta: f64, weights: &mut [f32]) {
+fn write_weights(leaves: &[f64], slots: &[u32], beta: f64, weights: &mut [MaybeUninit<f32>]) {
     let least = slots.iter().fold(f64::INFINITY, |least, &slot| {
         least.min(leaves[slot as usize])
     });
     for (weight, &slot) in weights.iter_mut().zip(slots) {
-        *weight = libm::pow(least / leaves[slot as usize], beta) as f32;
+        weight.write((least / leaves[slot as usize]).powf(beta) as f32);
     }
 }
 

@@ -1,11 +1,13 @@
 //! Priorities and the tree that draws by them (Schaul et al. 2016, "Prioritized Experience Replay").
 
 use crate::Error;
+use crate::available::available_bytes;
 
-/// Children of one node: eight f64 are one cache line.
+/// The children of one node: eight f64 are one cache line.
+type Family = [f64; FAN_OUT];
 const FAN_OUT: usize = 8;
 
-/// For each slot its priority to the power alpha, and above them their sums and maxima.
+/// For each slot its leaf, the priority to the power alpha, and above the leaves their sums and maxima.
 ///
 /// A parent is always computed from its children, never adjusted by a difference: no rounding adds up, and the
 /// same leaves make the same tree. The descent enters no child whose sum is 0, so a slot that is empty or has
@@ -13,33 +15,34 @@ const FAN_OUT: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Priorities {
     alpha: f64,
-    /// Level 0 are the leaves, padded with 0 to a multiple of the fan-out; the last level is the root alone.
-    sums: Vec<Vec<f64>>,
-    /// The same for maxima, without the leaves: those are their own maxima.
-    maxima: Vec<Vec<f64>>,
+    /// Sums by level; the first level's families are the leaves, the last level is one family.
+    sums: Vec<Vec<Family>>,
+    /// Maxima by level, from the second on: leaves are their own maxima.
+    maxima: Vec<Vec<Family>>,
     largest: f64,
 }
 
 impl Priorities {
     /// A tree of `slots` zeros. O(slots).
     pub(crate) fn new(slots: usize, alpha: f64) -> Result<Self, Error> {
-        let refused = || Error::OutOfMemory {
-            asked: Self::bytes(slots) as u128,
-            available: crate::available::available_bytes(),
+        let level = |families: usize| {
+            let mut level = Vec::new();
+            level
+                .try_reserve_exact(families)
+                .map_err(|_| Error::OutOfMemory {
+                    asked: Self::bytes(slots) as u128,
+                    available: available_bytes(),
+                })?;
+            level.resize(families, [0.0; FAN_OUT]);
+            Ok(level)
         };
-        let zeros = |count: usize| {
-            let mut zeros = Vec::new();
-            zeros.try_reserve_exact(count).map_err(|_| refused())?;
-            zeros.resize(count, 0.0);
-            Ok::<_, Error>(zeros)
-        };
-        let (mut sums, mut maxima) = (Vec::new(), Vec::new());
-        for count in level_lengths(slots) {
-            if !sums.is_empty() {
-                maxima.push(zeros(count)?);
-            }
-            sums.push(zeros(count)?);
-        }
+        let sums = families(slots)
+            .map(level)
+            .collect::<Result<Vec<_>, Error>>()?;
+        let maxima = families(slots)
+            .skip(1)
+            .map(level)
+            .collect::<Result<Vec<_>, Error>>()?;
         // Sums of as many as there are slots must stay finite, with room to round up.
         let largest = (f64::MAX / 4.0 / slots as f64).powf(1.0 / alpha.max(1.0));
         Ok(Self {
@@ -52,8 +55,8 @@ impl Priorities {
 
     /// The bytes that a tree of so many slots takes.
     pub(crate) fn bytes(slots: usize) -> usize {
-        let lengths: Vec<usize> = level_lengths(slots).collect();
-        (2 * lengths.iter().sum::<usize>() - lengths[0]) * size_of::<f64>()
+        let all: usize = families(slots).sum();
+        (2 * all - slots.div_ceil(FAN_OUT)) * size_of::<Family>()
     }
 
     pub(crate) fn alpha(&self) -> f64 {
@@ -65,129 +68,132 @@ impl Priorities {
         self.largest
     }
 
-    /// The slots' priorities to the power alpha, and some zeros after them. O(1).
+    /// The slots' leaves, and some zeros after them. O(1).
     pub(crate) fn leaves(&self) -> &[f64] {
-        &self.sums[0]
+        self.sums[0].as_flattened()
     }
 
     /// The sum of all leaves. O(1).
     pub(crate) fn total(&self) -> f64 {
-        self.sums[self.sums.len() - 1][0]
+        sum(&self.sums[self.sums.len() - 1][0])
     }
 
     /// A priority to the power alpha; above 0 where the priority is. O(1).
-    pub(crate) fn scaled(&self, priority: f64) -> f64 {
+    pub(crate) fn leaf(&self, priority: f64) -> f64 {
         if priority == 0.0 {
-            0.0
-        } else {
-            libm::pow(priority, self.alpha).max(f64::MIN_POSITIVE)
+            return 0.0;
         }
+        // Not the platform's own `pow`: draws are to be the same everywhere.
+        libm::pow(priority, self.alpha).max(f64::MIN_POSITIVE)
     }
 
     /// What a new transition gets: the largest leaf, or 1 where there is none above 0. O(1).
     pub(crate) fn newest_leaf(&self) -> f64 {
-        let max = self.maxima[self.maxima.len() - 1][0];
+        let top = self.maxima.last().unwrap_or(&self.sums[0]);
+        let max = max(&top[0]);
         if max > 0.0 { max } else { 1.0 }
     }
 
     /// Write one leaf and what stands above it. O(log slots).
     pub(crate) fn set(&mut self, slot: u32, leaf: f64) {
-        self.sums[0][slot as usize] = leaf;
         let mut node = slot as usize;
-        for level in 0..self.maxima.len() {
+        self.sums[0].as_flattened_mut()[node] = leaf;
+        for level in 1..self.sums.len() {
             node /= FAN_OUT;
             self.recompute(level, node);
         }
     }
 
-    /// Write several leaves, the last of equal slots counting; sorts `slots`' nodes in place. O(slots log slots).
+    /// Write several leaves, the last of equal slots counting. O(slots log slots); `nodes` is scratch.
     pub(crate) fn set_many(&mut self, pairs: &[(u32, f64)], nodes: &mut Vec<u32>) {
+        let leaves = self.sums[0].as_flattened_mut();
         for &(slot, leaf) in pairs {
-            self.sums[0][slot as usize] = leaf;
+            leaves[slot as usize] = leaf;
         }
         nodes.clear();
-        nodes.extend(pairs.iter().map(|&(slot, _)| slot));
-        for level in 0..self.maxima.len() {
-            nodes.iter_mut().for_each(|node| *node /= FAN_OUT as u32);
-            if level == 0 {
-                nodes.sort_unstable();
-            }
+        nodes.extend(pairs.iter().map(|&(slot, _)| slot / FAN_OUT as u32));
+        nodes.sort_unstable();
+        for level in 1..self.sums.len() {
             nodes.dedup();
             for &node in nodes.iter() {
                 self.recompute(level, node as usize);
             }
+            nodes.iter_mut().for_each(|node| *node /= FAN_OUT as u32);
         }
     }
 
-    /// Write every leaf: `leaf(slot)` for each of `slots`. O(slots).
-    pub(crate) fn fill(&mut self, leaf: impl Fn(usize) -> f64, slots: usize) {
-        for slot in 0..slots {
-            self.sums[0][slot] = leaf(slot);
+    /// Set every leaf to 0 but those of `leaves`. O(slots).
+    pub(crate) fn replace(&mut self, leaves: impl Iterator<Item = (u32, f64)>) {
+        self.sums[0].fill([0.0; FAN_OUT]);
+        for (slot, leaf) in leaves {
+            self.sums[0].as_flattened_mut()[slot as usize] = leaf;
         }
-        for level in 0..self.maxima.len() {
-            for node in 0..self.sums[level].len() / FAN_OUT {
+        for level in 1..self.sums.len() {
+            for node in 0..self.sums[level - 1].len() {
                 self.recompute(level, node);
             }
         }
     }
 
-    /// Set every leaf to 0. O(slots).
-    pub(crate) fn clear(&mut self) {
-        self.sums
-            .iter_mut()
-            .chain(&mut self.maxima)
-            .for_each(|level| level.fill(0.0));
-    }
-
-    /// The slot at `point` of the sum, 0 <= point < total. O(log slots).
-    #[inline]
-    pub(crate) fn find(&self, mut point: f64) -> u32 {
-        let mut node = 0;
-        for level in self.sums[..self.sums.len() - 1].iter().rev() {
-            let children = &level[node * FAN_OUT..(node + 1) * FAN_OUT];
-            let mut chosen = 0;
-            for (child, &sum) in children.iter().enumerate() {
-                if sum > 0.0 {
-                    chosen = child;
-                    if point < sum {
-                        break;
-                    }
-                    point -= sum;
-                }
+    /// Turn each point of the sum, 0 <= point < total, into the slot there; `slots` are as many zeros.
+    /// O(points * log slots).
+    ///
+    /// Level by level for all points at once: their cache misses overlap.
+    pub(crate) fn find(&self, points: &mut [f64], slots: &mut [u32]) {
+        for level in self.sums.iter().rev() {
+            for (point, node) in points.iter_mut().zip(slots.iter_mut()) {
+                let family = &level[*node as usize];
+                *node = *node * FAN_OUT as u32 + descend(family, point) as u32;
             }
-            // Rounding may carry `point` past the last child above 0: the answer is then below that child.
-            node = node * FAN_OUT + chosen;
         }
-        node as u32
     }
 
-    /// The node above the children that start at `node * FAN_OUT` of `level`.
+    /// Compute the node that stands above a family of the level below.
     fn recompute(&mut self, level: usize, node: usize) {
-        let range = node * FAN_OUT..(node + 1) * FAN_OUT;
-        let children = &self.sums[level][range.clone()];
-        let sum: f64 = children.iter().sum();
-        let below = if level == 0 {
-            children
-        } else {
-            &self.maxima[level - 1][range]
-        };
-        self.maxima[level][node] = below
-            .iter()
-            .fold(0.0, |max, &child| if child > max { child } else { max });
-        self.sums[level + 1][node] = sum;
+        let family = &self.sums[level - 1][node];
+        let (new_sum, below) = (sum(family), self.maxima.get(level.wrapping_sub(2)));
+        let new_max = max(below.map_or(family, |below| &below[node]));
+        self.sums[level].as_flattened_mut()[node] = new_sum;
+        self.maxima[level - 1].as_flattened_mut()[node] = new_max;
     }
 }
 
-/// Nodes of each level, leaves first; all but the root in whole families.
-fn level_lengths(slots: usize) -> impl Iterator<Item = usize> {
-    let mut next = Some(slots.next_multiple_of(FAN_OUT).max(FAN_OUT));
-    std::iter::from_fn(move || {
-        let length = next?;
-        next = match length {
-            1 => None,
-            FAN_OUT => Some(1),
-            _ => Some((length / FAN_OUT).next_multiple_of(FAN_OUT)),
-        };
-        Some(length)
-    })
+/// The child at `point` of a family's sum; `point` becomes one of that child's sum.
+#[inline(always)]
+fn descend(family: &Family, point: &mut f64) -> usize {
+    // before[i + 1] > before[i] only where child i is above 0; so the child at which the running sum first passes
+    // the point is above 0. No branch depends on the data, but for the rounding below.
+    let mut before = [0.0; FAN_OUT + 1];
+    let mut child = 0;
+    for i in 0..FAN_OUT {
+        before[i + 1] = before[i] + family[i];
+        child += usize::from(*point >= before[i + 1]);
+    }
+    if child == FAN_OUT {
+        // Rounding carried the point past the end: the last child above 0 is the nearest.
+        child = family.iter().rposition(|&sum| sum > 0.0).unwrap_or(0);
+    }
+    *point -= before[child];
+    child
+}
+
+#[inline(always)]
+fn sum([a, b, c, d, e, f, g, h]: &Family) -> f64 {
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+#[inline(always)]
+fn max(family: &Family) -> f64 {
+    let larger = |a: f64, b: f64| if a > b { a } else { b };
+    let [a, b, c, d, e, f, g, h] = *family;
+    larger(
+        larger(larger(a, b), larger(c, d)),
+        larger(larger(e, f), larger(g, h)),
+    )
+}
+
+/// Families of each level, leaves first, down to one.
+fn families(slots: usize) -> impl Iterator<Item = usize> {
+    let above = |&families: &usize| (families > 1).then(|| families.div_ceil(FAN_OUT));
+    std::iter::successors(Some(slots.div_ceil(FAN_OUT)), above)
 }

@@ -75,7 +75,7 @@ pub(crate) const TERMINATED: u32 = 1 << 31;
 pub(crate) const MAX_SLOTS: usize = (1 << 31) - 2;
 
 /// Blocks from this size on are asked for in huge pages: fewer address look-ups for random rows.
-const HUGE_BYTES: usize = 4 << 20;
+const HUGE_BYTES: usize = 1 << 20;
 
 const EMPTY: Ring = Ring {
     head: 0,

@@ -1,5 +1,7 @@
 //! All that decides what a memory gives out next, as columns.
 
+use std::borrow::Cow;
+
 use crate::Error;
 use crate::memory::ReplayMemory;
 use crate::rings::{Ring, TERMINATED, row_of};
@@ -7,7 +9,7 @@ use crate::rng::Rng;
 
 /// A memory's content, trimmed to what is filled; rows are in the order of the rings and of their slots.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
+pub struct State<'a> {
     /// The generator's state.
     pub rng: [u64; 4],
     /// For each environment how many transitions were ever pushed.
@@ -19,9 +21,9 @@ pub struct State {
     /// For each environment whether the newest transition's episode goes on.
     pub open: Vec<bool>,
     /// Rows of observations.
-    pub obs: Vec<u8>,
+    pub obs: Cow<'a, [u8]>,
     /// Rows of actions.
-    pub actions: Vec<u8>,
+    pub actions: Cow<'a, [u8]>,
     /// Rewards.
     pub rewards: Vec<f32>,
     /// Whether the episode ended there in a final state.
@@ -29,7 +31,7 @@ pub struct State {
     /// Whether the next observation is in `finals`, and not the next slot's observation.
     pub last: Vec<bool>,
     /// Rows of next observations, one for each true in `last`, in the same order.
-    pub finals: Vec<u8>,
+    pub finals: Cow<'a, [u8]>,
     /// Priorities to the power alpha, where the memory has any.
     pub priorities: Option<Vec<f64>>,
 }
@@ -37,14 +39,15 @@ pub struct State {
 impl ReplayMemory {
     /// A copy of everything. O(len).
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> State<'static> {
         let rings = &self.rings;
         let mut state = State {
             rng: self.rng.state(),
             ..State::default()
         };
-        state.obs.reserve_exact(rings.len * rings.obs_bytes);
-        state.actions.reserve_exact(rings.len * rings.action_bytes);
+        let mut obs = Vec::with_capacity(rings.len * rings.obs_bytes);
+        let mut actions = Vec::with_capacity(rings.len * rings.action_bytes);
+        let mut finals = Vec::new();
         for ring in &rings.rings {
             state.counts.push(ring.count as i64);
             state.lens.push(i64::from(ring.len));
@@ -54,16 +57,17 @@ impl ReplayMemory {
         for slot in self.filled_slots() {
             let record = rings.record(slot);
             let (reward, link) = rings.reward_and_link(slot);
-            let (obs, rest) = record.split_at(rings.obs_bytes);
-            state.obs.extend_from_slice(obs);
-            state.actions.extend_from_slice(&rest[..rings.action_bytes]);
+            let (row, rest) = record.split_at(rings.obs_bytes);
+            obs.extend_from_slice(row);
+            actions.extend_from_slice(&rest[..rings.action_bytes]);
             state.rewards.push(reward);
             state.terminated.push(link & TERMINATED != 0);
             state.last.push(link != 0);
             if let Some(row) = row_of(link) {
-                state.finals.extend_from_slice(rings.finals.row(row));
+                finals.extend_from_slice(rings.finals.row(row));
             }
         }
+        (state.obs, state.actions, state.finals) = (obs.into(), actions.into(), finals.into());
         let leaves = |tree: &crate::priorities::Priorities| {
             self.filled_slots()
                 .map(|slot| tree.leaves()[slot as usize])
@@ -77,7 +81,7 @@ impl ReplayMemory {
     ///
     /// # Errors
     /// [`Error::State`] with the first contradiction found, [`Error::OutOfMemory`] for the final observations.
-    pub fn restore(&mut self, state: &State) -> Result<(), Error> {
+    pub fn restore(&mut self, state: &State<'_>) -> Result<(), Error> {
         let rng = Rng::from_state(state.rng)?;
         let rings = self.check_rings(state)?;
         self.check_rows(state, &rings)?;
@@ -112,12 +116,7 @@ impl ReplayMemory {
                 .write(slot, obs, action, state.rewards[row], link);
         }
         if let (Some(tree), Some(leaves)) = (&mut self.priorities, &state.priorities) {
-            let mut spread = vec![0.0; self.rings.capacity()];
-            slots
-                .iter()
-                .zip(leaves)
-                .for_each(|(&slot, &leaf)| spread[slot as usize] = leaf);
-            tree.fill(|slot| spread[slot], spread.len());
+            tree.replace(slots.iter().copied().zip(leaves.iter().copied()));
         }
         Ok(())
     }
@@ -131,7 +130,7 @@ impl ReplayMemory {
         self.rings.rings.iter().enumerate().flat_map(of_ring)
     }
 
-    fn check_rings(&self, state: &State) -> Result<Vec<Ring>, Error> {
+    fn check_rings(&self, state: &State<'_>) -> Result<Vec<Ring>, Error> {
         let num_envs = self.num_envs();
         check_length("counts", state.counts.len(), num_envs)?;
         check_length("lens", state.lens.len(), num_envs)?;
@@ -164,7 +163,7 @@ impl ReplayMemory {
         (0..num_envs).map(ring).collect()
     }
 
-    fn check_rows(&self, state: &State, rings: &[Ring]) -> Result<(), Error> {
+    fn check_rows(&self, state: &State<'_>, rings: &[Ring]) -> Result<(), Error> {
         let rows: usize = rings.iter().map(|ring| ring.len as usize).sum();
         let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
         check_length("obs", state.obs.len(), rows * obs_bytes)?;
@@ -198,7 +197,7 @@ impl ReplayMemory {
             (None, None) => Ok(()),
             (Some(tree), Some(leaves)) => {
                 check_length("priorities", leaves.len(), rows)?;
-                let largest = tree.scaled(tree.largest());
+                let largest = tree.leaf(tree.largest());
                 match leaves.iter().find(|leaf| !(0.0..=largest).contains(*leaf)) {
                     Some(leaf) => Err(Error::State(format!(
                         "priorities holds {leaf}, which cannot be a priority"
