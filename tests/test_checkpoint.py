@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -96,6 +97,16 @@ def test_saved_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 
 # ---- loading
+
+
+def test_checkpoint_of_a_plain_trainer_is_read(tmp_path: Path) -> None:
+    class Plain(L.Callback):
+        def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
+            trainer.save_checkpoint(tmp_path / "plain.ckpt")
+
+    train(tmp_path, epochs=1, callbacks=(Plain(),), plugins=[])
+
+    assert read_checkpoint(tmp_path / "plain.ckpt")["hyper_parameters"]["observation_size"] == 6
 
 
 def test_missing_checkpoint_is_an_error(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
+from acro.checkpoint import FORMAT_KEY, FORMAT_VERSION
 from acro.evaluation import Episodes, Evaluation, evaluate
 from acro.networks import QNetwork
 from acro.optimizer import FlatAdam, flatten_parameters
@@ -245,6 +246,7 @@ class DQN(L.LightningModule):
         """Add the counters that are no parameters; leave the memory out of files of weights only."""
         if "optimizer_states" not in checkpoint and self._experience is not None:
             checkpoint.pop(type(self._experience).__qualname__, None)
+        checkpoint[FORMAT_KEY] = FORMAT_VERSION
         checkpoint["dqn"] = {"updates": self.updates, "loss_sum": self._loss_sum, "rounds": self._rounds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
