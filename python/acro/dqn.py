@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -87,7 +87,7 @@ class DQN(L.LightningModule):
         self.last_evaluation: Evaluation | None = None
         self.example_input_array = torch.zeros(1, observation_size)
         self._loss_function = LOSSES[loss]
-        self._loss_sum = 0.0
+        self._td_error_sum = 0.0
         self._rounds = 0
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -97,21 +97,21 @@ class DQN(L.LightningModule):
 
     # ---- the learning rule
 
-    def td_target(self, batch: Batch) -> Tensor:
+    def td_target(self, batch: Batch, target_q: Tensor | None = None) -> Tensor:
         """Return rewards + discounts * Q(next_obs), (B,), without gradient.
 
         `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
+        `target_q` (B, A) is the target network's answer to `next_obs` where it is known already.
         """
         with torch.no_grad():
-            next_q = self.target_network(batch.next_obs)  # (B, A)
-            chooser = self.q_network(batch.next_obs) if self.is_double else next_q  # (B, A)
-            next_actions = chooser.argmax(dim=1, keepdim=True)  # (B, 1)
-            next_values = next_q.gather(1, next_actions).squeeze(1)  # (B,)
-            return torch.addcmul(batch.rewards, batch.discounts, next_values)
+            if target_q is None:
+                target_q = self.target_network(batch.next_obs)  # (B, A)
+            chooser = self.q_network(batch.next_obs) if self.is_double else target_q  # (B, A)
+            return _bootstrap(batch, target_q, chooser)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(self, batch: Batch, target_q: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient."""
-        td_target = self.td_target(batch)  # (B,)
+        td_target = self.td_target(batch, target_q)  # (B,)
         q = self.q_network(batch.obs).gather(1, batch.actions.unsqueeze(1)).squeeze(1)  # (B,)
         if batch.weights is None:
             loss = self._loss_function(q, td_target)
@@ -174,22 +174,56 @@ class DQN(L.LightningModule):
     ) -> Tensor:
         """Make one gradient update per minibatch; return all temporal-difference errors (M, B)."""
         count = len(batch.rewards)
+        target_q = self._target_values(batch.next_obs)
+        # The network that acro brings needs no autograd for the plain loss of plain values.
+        is_direct = type(self.q_network) is QNetwork and not self.q_network.dueling
         td_errors = []
         for number, columns in enumerate(zip(*(_unbind(column, count) for column in batch), strict=True), start=1):
-            is_last = number == count
-            loss, td_error = self.loss(Batch(*columns))
-            optimizer.zero_grad()
-            (last_backward if is_last else torch.Tensor.backward)(loss)
+            minibatch, is_last = Batch(*columns), number == count
+            if is_direct:
+                td_error = self._backpropagate(minibatch, next(target_q))
+            else:
+                loss, td_error = self.loss(minibatch, next(target_q))
+                optimizer.zero_grad()
+                (last_backward if is_last else torch.Tensor.backward)(loss)
             if self.max_grad_norm is not None:
                 optimizer.clip_gradient(self.max_grad_norm)
-            (last_step if is_last and last_step else optimizer.step)()
+            (last_step if is_last and last_step else optimizer.step_directly)()
             self.updates += 1
             if self.updates % self.target_update_every == 0:
                 self._update_target(optimizer)
             td_errors.append(td_error)
-        self._loss_sum += float(loss.detach())
+        self._td_error_sum += float(td_error.abs().mean())
         self._rounds += 1
         return torch.stack(td_errors)
+
+    @torch.no_grad()
+    def _backpropagate(self, batch: Batch, target_q: Tensor) -> Tensor:
+        """Do what `loss` and backward do, in one forward over both observations and without autograd."""
+        size = len(batch.rewards)
+        obs = torch.cat((batch.obs, batch.next_obs)) if self.is_double else batch.obs
+        activations = self.q_network.activate(obs)
+        values = activations[-1]
+        td_target = _bootstrap(batch, target_q, values[size:] if self.is_double else target_q)
+        actions = batch.actions.unsqueeze(1)  # (B, 1)
+        td_error = td_target - values[:size].gather(1, actions).squeeze(1)  # (B,)
+        # The derivative of the loss by the taken action's value; for Huber with its corner at 1 it is clipped there.
+        slope = td_error.clamp(-1.0, 1.0) if self.hparams["loss"] == "huber" else 2.0 * td_error
+        if batch.weights is not None:
+            slope = slope * batch.weights
+        gradient = torch.zeros_like(values[:size]).scatter_(1, actions, (slope / -size).unsqueeze(1))
+        self.q_network.backpropagate([activation[:size] for activation in activations], gradient)
+        return td_error
+
+    @torch.no_grad()
+    def _target_values(self, next_obs: Tensor) -> Iterator[Tensor]:
+        """Yield the target network's answer to each minibatch, in one forward for all before its next update."""
+        start = 0
+        while start < len(next_obs):
+            until_update = self.target_update_every - self.updates % self.target_update_every
+            block = next_obs[start : start + until_update]  # (m, B, ...)
+            yield from self.target_network(block.flatten(0, 1)).unflatten(0, block.shape[:2]).unbind()
+            start += len(block)
 
     @torch.no_grad()
     def _update_target(self, optimizer: FlatAdam) -> None:
@@ -215,8 +249,8 @@ class DQN(L.LightningModule):
     def _training_metrics(self) -> dict[str, float]:
         metrics = {"epoch": float(self.current_epoch), "train/updates": float(self.updates)}
         if self._rounds:
-            metrics["train/loss"] = self._loss_sum / self._rounds
-        self._loss_sum, self._rounds = 0.0, 0
+            metrics["train/td_error"] = self._td_error_sum / self._rounds
+        self._td_error_sum, self._rounds = 0.0, 0
         return metrics if self._experience is None else {**metrics, **self._experience.metrics()}
 
     def _log(self, metrics: dict[str, float]) -> None:
@@ -247,12 +281,22 @@ class DQN(L.LightningModule):
         if "optimizer_states" not in checkpoint and self._experience is not None:
             checkpoint.pop(type(self._experience).__qualname__, None)
         checkpoint[FORMAT_KEY] = FORMAT_VERSION
-        checkpoint["dqn"] = {"updates": self.updates, "loss_sum": self._loss_sum, "rounds": self._rounds}
+        checkpoint["dqn"] = {"updates": self.updates, "td_error_sum": self._td_error_sum, "rounds": self._rounds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the counters."""
         counters = checkpoint["dqn"]
-        self.updates, self._loss_sum, self._rounds = counters["updates"], counters["loss_sum"], counters["rounds"]
+        self.updates, self._td_error_sum, self._rounds = (
+            counters["updates"],
+            counters["td_error_sum"],
+            counters["rounds"],
+        )
+
+
+def _bootstrap(batch: Batch, target_q: Tensor, chooser: Tensor) -> Tensor:
+    """Return rewards + discounts * the target network's value (B,) of the action that `chooser` (B, A) likes best."""
+    next_actions = chooser.argmax(dim=1, keepdim=True)  # (B, 1)
+    return torch.addcmul(batch.rewards, batch.discounts, target_q.gather(1, next_actions).squeeze(1))
 
 
 def _unbind(column: Tensor | None, count: int) -> Sequence[Tensor | None]:

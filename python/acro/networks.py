@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 
@@ -37,3 +38,27 @@ class QNetwork(nn.Module):
             return outputs
         value, advantages = outputs[:, :1], outputs[:, 1:]
         return value + advantages - advantages.mean(dim=1, keepdim=True)
+
+    # Autograd costs about as much as the arithmetic of networks this small: these two are forward and backward without
+    # it, for the update of plain action values.
+
+    def activate(self, obs: Tensor) -> list[Tensor]:
+        """Return the float32 inputs (B, n) of every linear layer and the outputs (B, num_actions), without gradient."""
+        activations = [obs.flatten(1).float()]
+        for layer in self._hidden_layers():
+            activations.append(torch.addmm(layer.bias, activations[-1], layer.weight.t()).relu_())
+        activations.append(torch.addmm(self.head.bias, activations[-1], self.head.weight.t()))
+        return activations
+
+    def backpropagate(self, activations: list[Tensor], gradient: Tensor) -> None:
+        """Overwrite the `grad` of every parameter, given the `gradient` (B, num_actions) of the loss by the outputs."""
+        layers = [*self._hidden_layers(), self.head]
+        for index in reversed(range(len(layers))):
+            layer, inputs = layers[index], activations[index]
+            torch.mm(gradient.t(), inputs, out=layer.weight.grad)
+            torch.sum(gradient, 0, out=layer.bias.grad)
+            if index:
+                gradient = torch.ops.aten.threshold_backward(gradient.mm(layer.weight), inputs, 0)
+
+    def _hidden_layers(self) -> list[nn.Linear]:
+        return [layer for layer in self.body if isinstance(layer, nn.Linear)]
