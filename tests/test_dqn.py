@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from acro import DQN, Batch, ReplayMemory
+from acro import DQN, Batch, QNetwork, ReplayMemory
 from acro.optimizer import FlatAdam
 
 
@@ -152,6 +152,57 @@ def test_round_of_updates_equals_updates_one_by_one() -> None:
     assert together.updates == apart.updates == 5
 
 
+def random_rounds(count: int, *, is_prioritized: bool) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    return Batch(
+        obs=torch.randn(count, 16, 4, generator=generator),
+        actions=torch.randint(3, (count, 16), generator=generator),
+        rewards=torch.randn(count, 16, generator=generator),
+        next_obs=torch.randn(count, 16, 4, generator=generator),
+        discounts=torch.rand(count, 16, generator=generator),
+        terminated=torch.zeros(count, 16, dtype=torch.bool),
+        indices=torch.zeros(count, 16, dtype=torch.int64),
+        weights=torch.rand(count, 16, generator=generator) if is_prioritized else None,
+    )
+
+
+@pytest.mark.parametrize("is_prioritized", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("loss", ["huber", "mse"])
+def test_update_without_autograd_equals_the_one_with_it(loss: str, double: bool, is_prioritized: bool) -> None:
+    modules, td_errors = [], []
+    for _ in range(2):
+        torch.manual_seed(0)
+        modules.append(DQN(4, 3, (8, 8), loss=loss, double=double, target_update_every=2))
+    direct, autograd = modules
+    # A subclass may override forward, so it is not taken for acro's own network.
+    autograd.q_network.__class__ = type("Subclass", (QNetwork,), {})
+    for module in modules:
+        optimizer = module.configure_optimizers()["optimizer"]
+        td_errors.append(module.update(random_rounds(5, is_prioritized=is_prioritized), optimizer))
+
+    torch.testing.assert_close(td_errors[0], td_errors[1])
+    for left, right in zip(direct.parameters(), autograd.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_stepping_directly_is_stepping() -> None:
+    torch.manual_seed(0)
+    optimizers = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        optimizers.append(FlatAdam(nn.Linear(5, 3).parameters(), lr=0.1))
+    for _ in range(4):
+        gradient = torch.randn(18)
+        for optimizer, step in zip(optimizers, (FlatAdam.step, FlatAdam.step_directly), strict=True):
+            optimizer.flat_grad.copy_(gradient)
+            step(optimizer)
+
+    left, right = optimizers
+    assert torch.equal(left.flat, right.flat)
+    assert left.state_dict()["state"][0]["step"] == right.state_dict()["state"][0]["step"] == 4
+
+
 def test_flat_adam_steps_like_torchs_adam() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
@@ -182,8 +233,9 @@ def test_learning_rate_falls_linearly_to_its_end() -> None:
 
 def test_dueling_values_are_the_state_value_plus_centred_advantages() -> None:
     module = DQN(2, 3, hidden=(), dueling=True)
-    module.q_network.head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0], [0.0, 3.0]])
-    module.q_network.head.bias.data.zero_()
+    (head,) = module.q_network.layers
+    head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0], [0.0, 3.0]])
+    head.bias.data.zero_()
 
     # Value 5; advantages 1, 2, 3 have mean 2.
     assert module(torch.tensor([[5.0, 1.0]])).tolist() == [[4.0, 5.0, 6.0]]

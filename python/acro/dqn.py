@@ -20,6 +20,9 @@ from acro.networks import QNetwork
 from acro.optimizer import FlatAdam, flatten_parameters
 from acro.replay import Batch
 
+# Minibatches in one forward of the target network: more outgrow the processor's cache, and were slower.
+_TARGET_BLOCK = 8
+
 # What must be the same for a checkpoint to fit.
 _SIZES = ("observation_size", "num_actions", "hidden", "dueling")
 
@@ -77,8 +80,8 @@ class DQN(L.LightningModule):
             raise ValueError(f"learning_rate_end={learning_rate_end} needs learning_rate_decay_updates of at least 1")
         self.save_hyperparameters(ignore=["network"])
         self.automatic_optimization = False
-        self.q_network = network or QNetwork(observation_size, num_actions, hidden, dueling=dueling)
-        self.target_network = copy.deepcopy(self.q_network).requires_grad_(False)
+        self.q_network: nn.Module = network or QNetwork(observation_size, num_actions, hidden, dueling=dueling)
+        self.target_network: nn.Module = copy.deepcopy(self.q_network).requires_grad_(False)
         self.is_double = double
         self.max_grad_norm = max_grad_norm
         self.target_update_every = target_update_every
@@ -107,7 +110,7 @@ class DQN(L.LightningModule):
             if target_q is None:
                 target_q = self.target_network(batch.next_obs)  # (B, A)
             chooser = self.q_network(batch.next_obs) if self.is_double else target_q  # (B, A)
-            return _bootstrap(batch, target_q, chooser)
+            return _bootstrap(batch.rewards.unsqueeze(1), batch.discounts.unsqueeze(1), target_q, chooser).squeeze(1)
 
     def loss(self, batch: Batch, target_q: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient."""
@@ -173,56 +176,76 @@ class DQN(L.LightningModule):
         last_step: Callable[[], Any] | None = None,
     ) -> Tensor:
         """Make one gradient update per minibatch; return all temporal-difference errors (M, B)."""
-        count = len(batch.rewards)
-        target_q = self._target_values(batch.next_obs)
         # The network that acro brings needs no autograd for the plain loss of plain values.
-        is_direct = type(self.q_network) is QNetwork and not self.q_network.dueling
+        if type(self.q_network) is QNetwork and not self.q_network.dueling:
+            gradients = self._direct_gradients(batch)
+        else:
+            gradients = self._autograd_gradients(batch, optimizer, last_backward)
         td_errors = []
-        for number, columns in enumerate(zip(*(_unbind(column, count) for column in batch), strict=True), start=1):
-            minibatch, is_last = Batch(*columns), number == count
-            if is_direct:
-                td_error = self._backpropagate(minibatch, next(target_q))
-            else:
-                loss, td_error = self.loss(minibatch, next(target_q))
-                optimizer.zero_grad()
-                (last_backward if is_last else torch.Tensor.backward)(loss)
+        for td_error in gradients:
+            td_errors.append(td_error)
             if self.max_grad_norm is not None:
                 optimizer.clip_gradient(self.max_grad_norm)
-            (last_step if is_last and last_step else optimizer.step_directly)()
+            (last_step if last_step and len(td_errors) == len(batch.rewards) else optimizer.step_directly)()
             self.updates += 1
             if self.updates % self.target_update_every == 0:
                 self._update_target(optimizer)
-            td_errors.append(td_error)
         self._td_error_sum += float(td_error.abs().mean())
         self._rounds += 1
         return torch.stack(td_errors)
 
-    @torch.no_grad()
-    def _backpropagate(self, batch: Batch, target_q: Tensor) -> Tensor:
-        """Do what `loss` and backward do, in one forward over both observations and without autograd."""
-        size = len(batch.rewards)
-        obs = torch.cat((batch.obs, batch.next_obs)) if self.is_double else batch.obs
-        activations = self.q_network.activate(obs)
-        values = activations[-1]
-        td_target = _bootstrap(batch, target_q, values[size:] if self.is_double else target_q)
-        actions = batch.actions.unsqueeze(1)  # (B, 1)
-        td_error = td_target - values[:size].gather(1, actions).squeeze(1)  # (B,)
-        # The derivative of the loss by the taken action's value; for Huber with its corner at 1 it is clipped there.
-        slope = td_error.clamp(-1.0, 1.0) if self.hparams["loss"] == "huber" else 2.0 * td_error
-        if batch.weights is not None:
-            slope = slope * batch.weights
-        gradient = torch.zeros_like(values[:size]).scatter_(1, actions, (slope / -size).unsqueeze(1))
-        self.q_network.backpropagate([activation[:size] for activation in activations], gradient)
-        return td_error
+    def _autograd_gradients(
+        self, batch: Batch, optimizer: FlatAdam, last_backward: Callable[[Tensor], None]
+    ) -> Iterator[Tensor]:
+        """Leave each minibatch's gradient with the parameters in turn, and yield its errors (B,)."""
+        count = len(batch.rewards)
+        columns = zip(*(_unbind(column, count) for column in batch), strict=True)
+        target_values = self._target_values(batch.next_obs)
+        for number, (minibatch, target_q) in enumerate(zip(map(Batch._make, columns), target_values, strict=True)):
+            loss, td_error = self.loss(minibatch, target_q)
+            optimizer.zero_grad()
+            (last_backward if number == count - 1 else torch.Tensor.backward)(loss)
+            yield td_error
 
-    @torch.no_grad()
+    def _direct_gradients(self, batch: Batch) -> Iterator[Tensor]:
+        """Do what `_autograd_gradients` does in fewer, larger operations: one forward over both observations."""
+        network = cast(QNetwork, self.q_network)
+        count, size = batch.rewards.shape
+        is_huber = self._loss_function is F.smooth_l1_loss
+        columns = zip(
+            (torch.cat((batch.obs, batch.next_obs), dim=1) if self.is_double else batch.obs).unbind(),
+            batch.actions.unsqueeze(2).unbind(),
+            batch.rewards.unsqueeze(2).unbind(),
+            batch.discounts.unsqueeze(2).unbind(),
+            _unbind(None if batch.weights is None else batch.weights.unsqueeze(2), count),
+            self._target_values(batch.next_obs),
+            strict=True,
+        )
+        for obs, actions, rewards, discounts, weights, target_q in columns:
+            with torch.no_grad():
+                activations = network.activate(obs)
+                chooser = activations[-1][size:] if self.is_double else target_q
+                td_target = _bootstrap(rewards, discounts, target_q, chooser)  # (B, 1)
+                *inputs, q = (activation[:size] for activation in activations)
+                taken_q = q.gather(1, actions)  # (B, 1)
+                td_error = td_target - taken_q  # (B, 1)
+                # The loss's derivative by the taken action's value; Huber with its corner at 1 clips it there.
+                slope = td_error.clamp(-1.0, 1.0) if is_huber else 2.0 * td_error
+                slope.mul_(-1.0 / size)
+                if weights is not None:
+                    slope.mul_(weights)
+                network.backpropagate(inputs, torch.zeros_like(q).scatter_(1, actions, slope))
+            yield td_error.squeeze(1)
+
     def _target_values(self, next_obs: Tensor) -> Iterator[Tensor]:
-        """Yield the target network's answer to each minibatch, in one forward for all before its next update."""
+        """Yield the target network's answer to each minibatch, in one forward for as many as its updates allow."""
         start = 0
         while start < len(next_obs):
             until_update = self.target_update_every - self.updates % self.target_update_every
-            block = next_obs[start : start + until_update]  # (m, B, ...)
-            yield from self.target_network(block.flatten(0, 1)).unflatten(0, block.shape[:2]).unbind()
+            block = next_obs[start : start + min(until_update, _TARGET_BLOCK)]  # (m, B, ...)
+            with torch.no_grad():
+                values = self.target_network(block.flatten(0, 1)).unflatten(0, block.shape[:2])
+            yield from values.unbind()
             start += len(block)
 
     @torch.no_grad()
@@ -293,10 +316,9 @@ class DQN(L.LightningModule):
         )
 
 
-def _bootstrap(batch: Batch, target_q: Tensor, chooser: Tensor) -> Tensor:
-    """Return rewards + discounts * the target network's value (B,) of the action that `chooser` (B, A) likes best."""
-    next_actions = chooser.argmax(dim=1, keepdim=True)  # (B, 1)
-    return torch.addcmul(batch.rewards, batch.discounts, target_q.gather(1, next_actions).squeeze(1))
+def _bootstrap(rewards: Tensor, discounts: Tensor, target_q: Tensor, chooser: Tensor) -> Tensor:
+    """Return rewards + discounts * the target network's value of the action that `chooser` likes best, all (B, 1)."""
+    return torch.addcmul(rewards, discounts, target_q.gather(1, chooser.argmax(dim=1, keepdim=True)))
 
 
 def _unbind(column: Tensor | None, count: int) -> Sequence[Tensor | None]:

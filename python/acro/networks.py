@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +24,17 @@ class QNetwork(nn.Module):
         self, observation_size: int, num_actions: int, hidden: Sequence[int] = (128, 128), *, dueling: bool = False
     ) -> None:
         super().__init__()
-        sizes = [observation_size, *hidden]
-        layers: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise(sizes):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(sizes[-1], num_actions + dueling)
+        sizes = [observation_size, *hidden, num_actions + dueling]
+        self.layers = nn.ModuleList(itertools.starmap(nn.Linear, itertools.pairwise(sizes)))
         self.dueling = dueling
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return action values (B, num_actions) of observations (B, ...)."""
-        outputs: Tensor = self.head(self.body(obs.flatten(1).float()))
+        *hidden_layers, head = self.layers
+        activation = obs.flatten(1).float()
+        for layer in hidden_layers:
+            activation = layer(activation).relu()
+        outputs: Tensor = head(activation)
         if not self.dueling:
             return outputs
         value, advantages = outputs[:, :1], outputs[:, 1:]
@@ -43,22 +44,19 @@ class QNetwork(nn.Module):
     # it, for the update of plain action values.
 
     def activate(self, obs: Tensor) -> list[Tensor]:
-        """Return the float32 inputs (B, n) of every linear layer and the outputs (B, num_actions), without gradient."""
+        """Return the float32 inputs (B, n) of every layer, and last the outputs; nothing may require a gradient."""
         activations = [obs.flatten(1).float()]
-        for layer in self._hidden_layers():
-            activations.append(torch.addmm(layer.bias, activations[-1], layer.weight.t()).relu_())
-        activations.append(torch.addmm(self.head.bias, activations[-1], self.head.weight.t()))
+        for layer in cast(Iterable[nn.Linear], self.layers):
+            if len(activations) > 1:
+                activations[-1].relu_()
+            activations.append(torch.addmm(layer.bias, activations[-1], layer.weight.t()))
         return activations
 
-    def backpropagate(self, activations: list[Tensor], gradient: Tensor) -> None:
-        """Overwrite the `grad` of every parameter, given the `gradient` (B, num_actions) of the loss by the outputs."""
-        layers = [*self._hidden_layers(), self.head]
-        for index in reversed(range(len(layers))):
-            layer, inputs = layers[index], activations[index]
-            torch.mm(gradient.t(), inputs, out=layer.weight.grad)
+    def backpropagate(self, inputs: list[Tensor], gradient: Tensor) -> None:
+        """Overwrite every parameter's `grad`, given the layers' inputs and the loss's gradient by the outputs."""
+        for index in reversed(range(len(inputs))):
+            layer = cast(nn.Linear, self.layers[index])
+            torch.mm(gradient.t(), inputs[index], out=layer.weight.grad)
             torch.sum(gradient, 0, out=layer.bias.grad)
             if index:
-                gradient = torch.ops.aten.threshold_backward(gradient.mm(layer.weight), inputs, 0)
-
-    def _hidden_layers(self) -> list[nn.Linear]:
-        return [layer for layer in self.body if isinstance(layer, nn.Linear)]
+                gradient = torch.ops.aten.threshold_backward(gradient.mm(layer.weight), inputs[index], 0)
