@@ -44,7 +44,7 @@ def main() -> None:
         results.show(table)
     if not quick:
         notes = [
-            "Medians of interleaved repeats on one thread, each after half as many calls that do not count; the ratio is to acro in the same run.",
+            "Medians of interleaved repeats on one thread, each after half as many calls that do not count.",
             "A sample of acro has 7 columns: obs, actions, rewards, next_obs, discounts, terminated, indices.",
             "TorchRL gets its TensorDict ready-made when it stores; rlox is given a new seed for every sample.",
         ]

@@ -312,7 +312,7 @@ def _shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     found = np.dtype(dtype)
-    native = found.newbyteorder("=")
+    native: np.dtype[Any] = found.newbyteorder("=")
     if native not in replay_file.DTYPES:
         raise ValueError(f"{name} must be a bool, integer or float dtype of at most 64 bits, got {found}")
     return native

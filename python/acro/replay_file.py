@@ -52,16 +52,19 @@ def write(file: IO[bytes], state: Mapping[str, Any]) -> None:
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)
     checksum = 0
-    for part in (len(text).to_bytes(8, "little"), text, *(_chunks(array) for array in arrays.values())):
-        for chunk in (part,) if isinstance(part, bytes) else part:
-            checksum = zlib.crc32(chunk, checksum)
-            file.write(chunk)
+    for chunk in _chunks(len(text).to_bytes(8, "little") + text, *arrays.values()):
+        checksum = zlib.crc32(chunk, checksum)
+        file.write(chunk)
     file.write(checksum.to_bytes(4, "little"))
 
 
-def _chunks(array: NDArray[Any]) -> Iterator[memoryview]:
-    data = memoryview(array.reshape(-1).view(np.uint8))
-    return (data[start : start + _CHUNK_BYTES] for start in range(0, len(data), _CHUNK_BYTES))
+def _chunks(head: bytes, *arrays: NDArray[Any]) -> Iterator[bytes]:
+    """The bytes in order, in pieces so small that they need little memory again."""
+    yield head
+    for array in arrays:
+        data = array.reshape(-1).view(np.uint8)
+        for start in range(0, len(data), _CHUNK_BYTES):
+            yield data[start : start + _CHUNK_BYTES].tobytes()
 
 
 def read(file: IO[bytes]) -> dict[str, Any]:
@@ -96,5 +99,5 @@ def read(file: IO[bytes]) -> dict[str, Any]:
 def _array(content: bytes, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
     dtype = _DTYPES_BY_CODE[entry["dtype"]]
     begin, end = entry["data_offsets"]
-    array = np.frombuffer(content, dtype, (end - begin) // dtype.itemsize, start + begin)
+    array: NDArray[Any] = np.frombuffer(content, dtype, (end - begin) // dtype.itemsize, start + begin)
     return array.reshape(entry["shape"]).astype(dtype.newbyteorder("="), copy=False)

@@ -1,5 +1,7 @@
 //! From a batch's shape to its arrays.
 
+use std::mem::MaybeUninit;
+
 use acro_replay::Columns;
 use numpy::PyArrayDescr;
 use pyo3::PyTypeInfo;
@@ -86,6 +88,10 @@ pub(crate) fn at_least(name: &str, least: i64, found: i64) -> PyResult<usize> {
         .ok_or_else(message)
 }
 
+/// Columns whose elements are yet to be written.
+type Unwritten<'a> =
+    Columns<'a, MaybeUninit<u8>, MaybeUninit<f32>, MaybeUninit<bool>, MaybeUninit<i64>>;
+
 /// New arrays for a batch, but for its weights.
 pub(crate) struct Arrays<'py> {
     obs: Fresh<'py>,
@@ -117,7 +123,7 @@ impl<'py> Arrays<'py> {
     pub(crate) fn write(
         &mut self,
         py: Python<'py>,
-        write: impl FnOnce(Columns<'_>) -> PyResult<()> + Send,
+        write: impl FnOnce(Unwritten<'_>) -> PyResult<()> + Send,
     ) -> PyResult<()> {
         let columns = Columns {
             obs: self.obs.bytes(),

@@ -3,32 +3,31 @@
 use acro_replay::{Columns, Config, Draw, ReplayMemory, Rng, Step};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use std::mem::MaybeUninit;
 
 const BATCH: usize = 256;
 const OBS_BYTES: usize = 24;
 
 /// Columns of a batch, to be written again and again.
 struct Out {
-    obs: Vec<MaybeUninit<u8>>,
-    actions: Vec<MaybeUninit<u8>>,
-    rewards: Vec<MaybeUninit<f32>>,
-    next_obs: Vec<MaybeUninit<u8>>,
-    discounts: Vec<MaybeUninit<f32>>,
-    terminated: Vec<MaybeUninit<bool>>,
-    indices: Vec<MaybeUninit<i64>>,
+    obs: Vec<u8>,
+    actions: Vec<u8>,
+    rewards: Vec<f32>,
+    next_obs: Vec<u8>,
+    discounts: Vec<f32>,
+    terminated: Vec<bool>,
+    indices: Vec<i64>,
 }
 
 impl Out {
     fn new() -> Self {
         Self {
-            obs: vec![MaybeUninit::new(0); BATCH * OBS_BYTES],
-            actions: vec![MaybeUninit::new(0); BATCH * 8],
-            rewards: vec![MaybeUninit::new(0.0); BATCH],
-            next_obs: vec![MaybeUninit::new(0); BATCH * OBS_BYTES],
-            discounts: vec![MaybeUninit::new(0.0); BATCH],
-            terminated: vec![MaybeUninit::new(false); BATCH],
-            indices: vec![MaybeUninit::new(0); BATCH],
+            obs: vec![0; BATCH * OBS_BYTES],
+            actions: vec![0; BATCH * 8],
+            rewards: vec![0.0; BATCH],
+            next_obs: vec![0; BATCH * OBS_BYTES],
+            discounts: vec![0.0; BATCH],
+            terminated: vec![false; BATCH],
+            indices: vec![0; BATCH],
         }
     }
 

@@ -6,23 +6,43 @@ use crate::rings::{Rings, TERMINATED, row_of};
 
 /// Where a batch is written: one column per field, all of the same number of rows.
 ///
-/// A call that succeeds has written every element, so new memory need not be cleared first.
+/// A call that succeeds has written every element, so elements may be `MaybeUninit`: new memory need not be cleared.
 #[derive(Debug)]
-pub struct Columns<'a> {
+pub struct Columns<'a, Byte = u8, Float = f32, Flag = bool, Int = i64> {
     /// Rows of the observations acted on.
-    pub obs: &'a mut [MaybeUninit<u8>],
+    pub obs: &'a mut [Byte],
     /// Rows of the actions taken.
-    pub actions: &'a mut [MaybeUninit<u8>],
+    pub actions: &'a mut [Byte],
     /// Discounted sums of the rewards of up to `n_step` steps.
-    pub rewards: &'a mut [MaybeUninit<f32>],
+    pub rewards: &'a mut [Float],
     /// Rows of the observations after the last of these steps.
-    pub next_obs: &'a mut [MaybeUninit<u8>],
+    pub next_obs: &'a mut [Byte],
     /// gamma to the number of these steps, or 0 where the last one terminated.
-    pub discounts: &'a mut [MaybeUninit<f32>],
+    pub discounts: &'a mut [Float],
     /// Whether the last of these steps terminated.
-    pub terminated: &'a mut [MaybeUninit<bool>],
+    pub terminated: &'a mut [Flag],
     /// Insertion ids.
-    pub indices: &'a mut [MaybeUninit<i64>],
+    pub indices: &'a mut [Int],
+}
+
+/// An element that a value can be written to: one that holds a value already, or none yet.
+pub trait Element<T> {
+    /// Write the value. O(1).
+    fn put(&mut self, value: T);
+}
+
+impl<T> Element<T> for T {
+    #[inline(always)]
+    fn put(&mut self, value: T) {
+        *self = value;
+    }
+}
+
+impl<T> Element<T> for MaybeUninit<T> {
+    #[inline(always)]
+    fn put(&mut self, value: T) {
+        self.write(value);
+    }
 }
 
 /// A source of `next_obs` that is a row of the side store, and not a slot.
@@ -32,13 +52,13 @@ const FINAL: u32 = 1 << 31;
 ///
 /// `sources` is scratch. The first pass touches every record with little work between, so that the processor has
 /// many cache misses under way at once; the copies then find their rows near.
-pub(crate) fn gather(
+pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
     rings: &Rings,
     slots: &[u32],
     sources: &mut Vec<u32>,
     n_step: usize,
     gamma: f64,
-    out: Columns<'_>,
+    out: Columns<'_, B, F, T, I>,
 ) {
     let Columns {
         obs,
@@ -60,7 +80,7 @@ pub(crate) fn gather(
     for (&slot, (((reward, discount), terminated), index)) in slots.iter().zip(small) {
         let (env, position) = rings.place(slot);
         let (first_reward, mut link) = rings.reward_and_link(slot);
-        index.write(rings.id(env, position));
+        index.put(rings.id(env, position));
         let start = slot - position;
         let after = |slot: u32| {
             if slot + 1 == start + rings.size {
@@ -80,37 +100,37 @@ pub(crate) fn gather(
             power *= gamma;
             link = next_link;
         }
-        reward.write(sum as f32);
+        reward.put(sum as f32);
         let ended = link & TERMINATED != 0;
-        terminated.write(ended);
-        discount.write(if ended { 0.0 } else { power as f32 });
+        terminated.put(ended);
+        discount.put(if ended { 0.0 } else { power as f32 });
         sources.push(row_of(link).map_or(after(last), |row| row | FINAL));
         written += 1;
     }
     assert_eq!(written, slots.len(), "every column has a row for each slot");
     // Rows of common small sizes are moved in registers; a call of memcpy for each costs more than the move.
     match rings.obs_bytes {
-        4 => copy_obs::<4>(rings, slots, sources, obs, next_obs),
-        8 => copy_obs::<8>(rings, slots, sources, obs, next_obs),
-        16 => copy_obs::<16>(rings, slots, sources, obs, next_obs),
-        24 => copy_obs::<24>(rings, slots, sources, obs, next_obs),
-        32 => copy_obs::<32>(rings, slots, sources, obs, next_obs),
-        _ => copy_obs::<0>(rings, slots, sources, obs, next_obs),
+        4 => copy_obs::<4, B>(rings, slots, sources, obs, next_obs),
+        8 => copy_obs::<8, B>(rings, slots, sources, obs, next_obs),
+        16 => copy_obs::<16, B>(rings, slots, sources, obs, next_obs),
+        24 => copy_obs::<24, B>(rings, slots, sources, obs, next_obs),
+        32 => copy_obs::<32, B>(rings, slots, sources, obs, next_obs),
+        _ => copy_obs::<0, B>(rings, slots, sources, obs, next_obs),
     }
     match rings.action_bytes {
-        8 => copy_actions::<8>(rings, slots, actions),
-        4 => copy_actions::<4>(rings, slots, actions),
-        _ => copy_actions::<0>(rings, slots, actions),
+        8 => copy_actions::<8, B>(rings, slots, actions),
+        4 => copy_actions::<4, B>(rings, slots, actions),
+        _ => copy_actions::<0, B>(rings, slots, actions),
     }
 }
 
 /// `N` is the size of an observation, or 0 for any size.
-fn copy_obs<const N: usize>(
+fn copy_obs<const N: usize, B: Element<u8>>(
     rings: &Rings,
     slots: &[u32],
     sources: &[u32],
-    obs: &mut [MaybeUninit<u8>],
-    next_obs: &mut [MaybeUninit<u8>],
+    obs: &mut [B],
+    next_obs: &mut [B],
 ) {
     let size = if N == 0 { rings.obs_bytes } else { N };
     assert!(
@@ -121,31 +141,30 @@ fn copy_obs<const N: usize>(
         .chunks_exact_mut(size.max(1))
         .zip(next_obs.chunks_exact_mut(size.max(1)));
     for ((&slot, &source), (obs, next_obs)) in slots.iter().zip(sources).zip(rows) {
-        copy::<N>(obs, &rings.record(slot)[..size]);
+        copy::<N, B>(obs, &rings.record(slot)[..size]);
         let next = match source & FINAL {
             0 => &rings.record(source)[..size],
             _ => rings.finals.row(source & !FINAL),
         };
-        copy::<N>(next_obs, next);
+        copy::<N, B>(next_obs, next);
     }
 }
 
 /// `N` is the size of an action, or 0 for any size.
-fn copy_actions<const N: usize>(rings: &Rings, slots: &[u32], actions: &mut [MaybeUninit<u8>]) {
+fn copy_actions<const N: usize, B: Element<u8>>(rings: &Rings, slots: &[u32], actions: &mut [B]) {
     let size = if N == 0 { rings.action_bytes } else { N };
     assert_eq!(actions.len(), slots.len() * size, "a row for each slot");
     for (&slot, action) in slots.iter().zip(actions.chunks_exact_mut(size.max(1))) {
-        copy::<N>(action, &rings.record(slot)[rings.obs_bytes..][..size]);
+        copy::<N, B>(action, &rings.record(slot)[rings.obs_bytes..][..size]);
     }
 }
 
 #[inline(always)]
-fn copy<const N: usize>(to: &mut [MaybeUninit<u8>], from: &[u8]) {
+fn copy<const N: usize, B: Element<u8>>(to: &mut [B], from: &[u8]) {
+    let put = |(to, &from): (&mut B, &u8)| to.put(from);
     match (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
-        (Some(to), Some(from)) if N != 0 => *to = from.map(MaybeUninit::new),
+        (Some(to), Some(from)) if N != 0 => to.iter_mut().zip(from).for_each(put),
         // A loop that the compiler turns into memcpy.
-        _ => to.iter_mut().zip(from).for_each(|(to, &from)| {
-            to.write(from);
-        }),
+        _ => to.iter_mut().zip(from).for_each(put),
     }
 }

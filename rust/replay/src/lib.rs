@@ -15,7 +15,7 @@ mod state;
 
 pub use available::available_bytes;
 pub use error::Error;
-pub use gather::Columns;
+pub use gather::{Columns, Element};
 pub use memory::{Config, Draw, ReplayMemory, Steps};
 pub use rings::Step;
 pub use rng::Rng;

@@ -1,10 +1,8 @@
 //! The replay memory: rings, draws and columns put together.
 
-use std::mem::MaybeUninit;
-
 use crate::Error;
 use crate::draw;
-use crate::gather::{Columns, gather};
+use crate::gather::{Columns, Element, gather};
 use crate::priorities::Priorities;
 use crate::rings::{MAX_SLOTS, Rings, Step};
 use crate::rng::Rng;
@@ -191,11 +189,11 @@ impl ReplayMemory {
     ///
     /// # Panics
     /// A column's length is not that of the batch.
-    pub fn sample(
+    pub fn sample<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
         &mut self,
         draw: Draw,
-        out: Columns<'_>,
-        weights: Option<&mut [MaybeUninit<f32>]>,
+        out: Columns<'_, B, F, T, I>,
+        weights: Option<&mut [F]>,
     ) -> Result<(), Error> {
         let Draw {
             rounds,
@@ -266,12 +264,12 @@ impl ReplayMemory {
     ///
     /// # Errors
     /// [`Error::Stale`] for one that is no longer there.
-    pub fn gather(
+    pub fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
         &mut self,
         indices: &[i64],
         n_step: usize,
         gamma: f64,
-        out: Columns<'_>,
+        out: Columns<'_, B, F, T, I>,
     ) -> Result<(), Error> {
         check_returns(n_step, gamma)?;
         self.slots.clear();
@@ -447,12 +445,12 @@ fn finals_needed(steps: &Steps<'_>, obs_bytes: usize, num_envs: usize) -> usize 
 }
 
 /// The importance weights of one minibatch: (1 / (N P))^beta over the largest of them, whatever N is.
-fn write_weights(leaves: &[f64], slots: &[u32], beta: f64, weights: &mut [MaybeUninit<f32>]) {
+fn write_weights<F: Element<f32>>(leaves: &[f64], slots: &[u32], beta: f64, weights: &mut [F]) {
     let least = slots.iter().fold(f64::INFINITY, |least, &slot| {
         least.min(leaves[slot as usize])
     });
     for (weight, &slot) in weights.iter_mut().zip(slots) {
-        weight.write((least / leaves[slot as usize]).powf(beta) as f32);
+        weight.put((least / leaves[slot as usize]).powf(beta) as f32);
     }
 }
 
