@@ -100,4 +100,6 @@ def _array(content: bytes, start: int, entry: Mapping[str, Any]) -> NDArray[Any]
     dtype = _DTYPES_BY_CODE[entry["dtype"]]
     begin, end = entry["data_offsets"]
     array: NDArray[Any] = np.frombuffer(content, dtype, (end - begin) // dtype.itemsize, start + begin)
-    return array.reshape(entry["shape"]).astype(dtype.newbyteorder("="), copy=False)
+    native: np.dtype[Any] = dtype.newbyteorder("=")
+    shaped: NDArray[Any] = array.reshape(entry["shape"])
+    return shaped.astype(native, copy=False)

@@ -1,0 +1,1 @@
+"""What fits acro into other libraries; each module needs the library it is named after."""

@@ -1,0 +1,241 @@
+"""What a memory takes, and what it says of what it does not take."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from acro.replay import ReplayMemory
+
+DTYPES = [
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+]
+
+
+def refused(kind: type[Exception], message: str) -> object:
+    """Expect an error with exactly this message."""
+    return pytest.raises(kind, match=f"^{re.escape(message)}$")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3), (1, 2, 3)])
+def test_rows_of_any_shape_and_dtype_come_back_the_same(dtype, shape):
+    memory = ReplayMemory(10, shape, obs_dtype=dtype, action_shape=shape, action_dtype=dtype)
+    rng = np.random.default_rng(0)
+    obs, actions, next_obs = (rng.integers(0, 100, (6, *shape)).astype(dtype) for _ in range(3))
+    for row in range(6):
+        memory.push(obs[row], actions[row], 0.0, next_obs[row], terminated=False)
+    batch = memory.gather([0, 1, 2, 3, 4, 5])
+    for column, expected in ((batch.obs, obs), (batch.actions, actions), (batch.next_obs, next_obs)):
+        assert column.dtype == expected.dtype
+        assert column.flags.c_contiguous
+        assert np.array_equal(column, expected)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda a: a[:, ::-1][:, ::-1],
+        lambda a: np.asfortranarray(a),
+        lambda a: np.repeat(a, 2, axis=0)[::2],
+        lambda a: a.astype(">f4"),
+        lambda a: a.astype(np.float64),
+        lambda a: a.astype(np.float16),
+        lambda a: a.tolist(),
+        lambda a: np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(np.float32).reshape(a.shape),
+    ],
+    ids=["reversed", "fortran", "strided", "big-endian", "float64", "float16", "list", "unaligned"],
+)
+def test_other_layouts_and_kindred_dtypes_are_converted(convert):
+    rows = np.arange(12, dtype=np.float32).reshape(2, 6)
+    memory = ReplayMemory(4, (6,), num_envs=2)
+    memory.extend(convert(rows), np.array([1, 2], ">i4"), [1, 2], convert(rows + 1), [0, 1], np.array([False, False]))
+    batch = memory.gather([0, 1])
+    assert np.array_equal(batch.obs, rows)
+    assert np.array_equal(batch.next_obs, rows + 1)
+    assert batch.actions.tolist() == [1, 2]
+    assert batch.terminated.tolist() == [False, True]
+
+
+def test_batches_have_the_documented_dtypes_and_are_fresh():
+    memory = ReplayMemory(4, (6,), prioritized=True)
+    memory.push(np.zeros(6), 1, 1.0, np.ones(6), terminated=False)
+    batch = memory.sample((2, 3))
+    dtypes = ["float32", "int64", "float32", "float32", "float32", "bool", "int64", "float32"]
+    assert [str(column.dtype) for column in batch] == dtypes
+    assert [column.shape[:2] for column in batch] == [(2, 3)] * 8
+    batch.obs[:] = 7
+    assert not memory.sample(1).obs.any()
+
+
+def test_tensors_share_the_batch_memory():
+    memory = ReplayMemory(4, (6,))
+    memory.push(np.zeros(6), 1, 1.0, np.ones(6), terminated=False)
+    batch = memory.sample(2)
+    tensors = batch.as_tensors()
+    tensors.obs[:] = 5
+    assert (batch.obs == 5).all()
+    assert tensors.weights is None
+
+
+def test_an_empty_round_has_no_rows():
+    batch = ReplayMemory(4, (6,)).sample((0, 32))
+    assert batch.obs.shape == (0, 32, 6)
+
+
+def memory() -> ReplayMemory:
+    """A memory of two environments with one transition."""
+    made = ReplayMemory(8, (3,), num_envs=2)
+    made.push([0, 0, 0], 0, 0.0, [1, 1, 1], terminated=False)
+    return made
+
+
+ROW = np.zeros(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda m: m.push(np.zeros(4), 0, 0.0, ROW, False), ValueError, "obs has shape (4,), expected (3,)"),
+        (
+            lambda m: m.push(ROW, 0, 0.0, np.zeros((1, 3)), False),
+            ValueError,
+            "next_obs has shape (1, 3), expected (3,)",
+        ),
+        (
+            lambda m: m.push(ROW, 1.5, 0.0, ROW, False),
+            TypeError,
+            "action has dtype float64, which cannot be stored as int64; convert it first",
+        ),
+        (
+            lambda m: m.push(ROW + 1j, 0, 0.0, ROW, False),
+            TypeError,
+            "obs has dtype complex64, which cannot be stored as float32; convert it first",
+        ),
+        (lambda m: m.push(ROW, 2**63, 0.0, ROW, False), ValueError, "action holds a value that does not fit int64"),
+        (
+            lambda m: m.push(ROW, 0, 0.0, ROW, False, env=2),
+            ValueError,
+            "there is no environment 2: this memory has 2, numbered from 0",
+        ),
+        (
+            lambda m: m.extend(ROW, [0, 0], [0, 0], ROW, [False] * 2, [False] * 2),
+            ValueError,
+            "obs has shape (3,), expected (2, 3)",
+        ),
+        (lambda m: m.sample(0), ValueError, "batch_size must be at least 1, got 0"),
+        (lambda m: m.sample((-1, 2)), ValueError, "M of batch_size (M, B) must be at least 0, got -1"),
+        (lambda m: m.sample("x"), TypeError, "batch_size must be an int or a pair of ints (M, B), got 'x'"),
+        (lambda m: m.sample(1, n_step=0), ValueError, "n_step must be at least 1, got 0"),
+        (lambda m: m.sample(1, gamma=1.5), ValueError, "gamma must be from 0 to 1, got 1.5"),
+        (lambda m: m.sample(1, beta=-1), ValueError, "beta must be from 0 to 1, got -1"),
+        (
+            lambda m: m.sample(2, replace=False),
+            ValueError,
+            "cannot sample 2 distinct transitions from 1; ask for fewer, push more, or use replace=True",
+        ),
+        (
+            lambda m: m.gather([4]),
+            ValueError,
+            "index 4 names no transition in the memory; it was overwritten, cleared or never given out",
+        ),
+        (
+            lambda m: m.update_priorities([0], [1.0]),
+            RuntimeError,
+            "this replay memory has no priorities; make it with prioritized=True",
+        ),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong_and_changes_nothing(call, kind, message):
+    made = memory()
+    with refused(kind, message):
+        call(made)
+    for name, value in memory().state_dict().items():
+        assert np.array_equal(made.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"capacity": 0}, ValueError, "capacity must be at least 1, got 0"),
+        ({"capacity": 3, "num_envs": 4}, ValueError, "capacity must be at least num_envs (4), got 3"),
+        ({"num_envs": 0}, ValueError, "num_envs must be at least 1, got 0"),
+        ({"seed": -1}, ValueError, "seed must be from 0 to 2**64 - 1, got -1"),
+        ({"obs_shape": (3, 0)}, ValueError, "every length of obs_shape must be at least 1, got 0"),
+        (
+            {"obs_dtype": "U3"},
+            ValueError,
+            "obs_dtype must be a bool, integer or float dtype of at most 64 bits, got <U3",
+        ),
+        ({"prioritized": True, "alpha": -1.0}, ValueError, "alpha must be from 0 to 8, got -1"),
+    ],
+)
+def test_a_memory_that_cannot_be_says_why(options, kind, message):
+    with refused(kind, message):
+        ReplayMemory(**{"capacity": 8, "obs_shape": (3,), **options})
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -0.5])
+def test_priorities_that_are_none_are_refused(bad):
+    made = ReplayMemory(8, (3,), prioritized=True)
+    made.push(ROW, 0, 0.0, ROW, terminated=False)
+    with pytest.raises(
+        ValueError, match=r"^priorities must be finite, at least 0 and at most .*e30\d, got .* at position 0$"
+    ):
+        made.update_priorities([0], [bad])
+
+
+def test_a_memory_that_does_not_fit_is_a_memory_error():
+    message = r"^the replay memory needs 1000000000\d* bytes, but only \d+ are available; ask for a smaller capacity$"
+    with pytest.raises(MemoryError, match=message):
+        ReplayMemory(1_000_000_000, (1_000_000 - 16,), obs_dtype=np.uint8)
+
+
+def test_capacity_is_what_can_be_held():
+    made = ReplayMemory(10, (3,), num_envs=4)
+    assert (made.capacity, made.num_envs, made.is_full, made.prioritized) == (8, 4, False, False)
+
+
+@pytest.mark.parametrize(
+    "action_space",
+    [
+        spaces.Discrete(3),
+        spaces.MultiDiscrete([2, 3]),
+        spaces.MultiBinary(4),
+        spaces.Box(-1, 1, (2,), np.float64),
+    ],
+)
+def test_spaces_decide_shapes_and_dtypes(action_space):
+    space = spaces.Box(0, 255, (2, 2), np.uint8, seed=0)
+    made = ReplayMemory.from_spaces(4, space, action_space)
+    action_space.seed(0)
+    action = action_space.sample()
+    made.push(space.sample(), action, 0.0, space.sample(), terminated=False)
+    batch = made.gather([0])
+    assert (batch.obs.shape, batch.obs.dtype) == ((1, 2, 2), np.uint8)
+    assert batch.actions.dtype == action_space.dtype
+    assert np.array_equal(batch.actions[0], action)
+
+
+def test_other_spaces_are_refused():
+    box = spaces.Box(0, 1, (2,))
+    with refused(TypeError, "observation_space must be a Box, got Discrete(3); flatten it first"):
+        ReplayMemory.from_spaces(4, spaces.Discrete(3), spaces.Discrete(3))
+    with refused(
+        TypeError, f"action_space must be a Discrete, MultiDiscrete, MultiBinary or Box, got {spaces.Dict(a=box)}"
+    ):
+        ReplayMemory.from_spaces(4, box, spaces.Dict(a=box))
