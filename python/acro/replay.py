@@ -290,6 +290,8 @@ def _checked(memory: ReplayMemory, state: Mapping[str, Any]) -> dict[str, Any]:
         if array.ndim == 0 or array.shape[1:] != shape:
             raise ValueError(f"{refused}its {name} has shape {array.shape}, expected {('rows', *shape)}")
         columns[name] = np.ascontiguousarray(array)
+    if len(columns["rng"]) != 4:
+        raise ValueError(f"{refused}its rng has {len(columns['rng'])} numbers, expected 4")
     return columns
 
 
