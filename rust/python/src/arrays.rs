@@ -52,11 +52,8 @@ pub(crate) fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [u8] {
 /// The numbers of a plain array whose dtype is that of `T`; see [`bytes`].
 #[expect(unsafe_code, reason = "a borrow of the crate locks twice")]
 pub(crate) fn numbers<'a, T: Number>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [T] {
-    assert!(
-        is_plain(array, &numpy::dtype::<T>(array.py())),
-        "only a plain array of this dtype holds such numbers"
-    );
-    // SAFETY: every bit pattern is a value of a `Number`.
+    debug_assert!(is_plain(array, &numpy::dtype::<T>(array.py())));
+    // SAFETY: every bit pattern is a value of a `Number`; the bytes that are not aligned for it are left aside.
     let (before, numbers, after) = unsafe { bytes(array).align_to::<T>() };
     assert!(
         before.is_empty() && after.is_empty(),
@@ -71,10 +68,7 @@ pub(crate) fn numbers<'a, T: Number>(array: &'a Bound<'_, PyUntypedArray>) -> &'
     reason = "a copy for each flag column would cost as much as storing a step"
 )]
 pub(crate) fn flags<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Cow<'a, [bool]> {
-    assert!(
-        array.dtype().is_equiv_to(&numpy::dtype::<bool>(array.py())),
-        "only bools are truth values"
-    );
+    debug_assert!(is_plain(array, &numpy::dtype::<bool>(array.py())));
     let bytes = bytes(array);
     // A view of other bytes as bools may hold any.
     if bytes.iter().all(|&byte| byte <= 1) {
