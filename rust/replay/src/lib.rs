@@ -2,6 +2,7 @@
 //!
 //! Rows are bytes: the memory knows the size of an observation and of an action, and nothing of their dtypes.
 
+mod arguments;
 mod available;
 mod draw;
 mod error;
@@ -13,10 +14,11 @@ mod rings;
 mod rng;
 mod state;
 
+pub use arguments::{Config, Draw, Steps};
 pub use available::available_bytes;
 pub use error::Error;
 pub use gather::{Columns, Element};
-pub use memory::{Config, Draw, ReplayMemory, Steps};
+pub use memory::ReplayMemory;
 pub use rings::Step;
 pub use rng::Rng;
 pub use state::State;

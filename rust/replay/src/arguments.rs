@@ -1,0 +1,93 @@
+//! What the memory's calls take.
+
+use crate::rings::Step;
+
+/// What a memory is made for; fixed for its life.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Config {
+    /// Transitions that are kept; a multiple of `num_envs` is.
+    pub capacity: usize,
+    /// Environments, each with a ring of its own.
+    pub num_envs: usize,
+    /// Bytes of one observation.
+    pub obs_bytes: usize,
+    /// Bytes of one action.
+    pub action_bytes: usize,
+    /// Where the index stream starts.
+    pub seed: u64,
+    /// The power that priorities are raised to, or `None` to draw uniformly.
+    pub alpha: Option<f64>,
+}
+
+/// Many transitions, as columns: one row each, in the order they happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps<'a> {
+    /// Whose row it is; `None` where row `i` is environment `i`'s, one row each.
+    pub envs: Option<&'a [i64]>,
+    /// Rows of observations.
+    pub obs: &'a [u8],
+    /// Rows of actions.
+    pub actions: &'a [u8],
+    /// Rewards.
+    pub rewards: &'a [f32],
+    /// Rows of the observations that followed.
+    pub next_obs: &'a [u8],
+    /// See [`Step::terminated`].
+    pub terminated: &'a [bool],
+    /// See [`Step::truncated`].
+    pub truncated: &'a [bool],
+}
+
+/// How to draw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// Minibatches.
+    pub rounds: usize,
+    /// Transitions of one minibatch.
+    pub batch_size: usize,
+    /// Steps that a return looks ahead.
+    pub n_step: usize,
+    /// The discount of one step.
+    pub gamma: f64,
+    /// Whether a transition may come twice in a minibatch.
+    pub replace: bool,
+    /// How far importance weights correct: 0 not at all, 1 fully.
+    pub beta: f64,
+}
+
+impl<'a> Steps<'a> {
+    pub(crate) fn env(&self, row: usize) -> usize {
+        self.envs.map_or(row, |envs| envs[row] as usize)
+    }
+
+    pub(crate) fn row(&self, row: usize, obs_bytes: usize, action_bytes: usize) -> Step<'a> {
+        Step {
+            obs: &self.obs[row * obs_bytes..][..obs_bytes],
+            action: &self.actions[row * action_bytes..][..action_bytes],
+            reward: self.rewards[row],
+            next_obs: &self.next_obs[row * obs_bytes..][..obs_bytes],
+            terminated: self.terminated[row],
+            truncated: self.truncated[row],
+        }
+    }
+}
+
+/// How many final observations these steps can add at most: one for each end and break, and the newest of each
+/// environment. O(rows), O(1) for few rows.
+pub(crate) fn finals_needed(steps: &Steps<'_>, obs_bytes: usize, num_envs: usize) -> usize {
+    let rows = steps.rewards.len();
+    if rows <= 2 * num_envs {
+        return rows;
+    }
+    let mut newest: Vec<Option<usize>> = vec![None; num_envs];
+    let mut needed = 0;
+    for row in 0..rows {
+        let bytes = row * obs_bytes..(row + 1) * obs_bytes;
+        let goes_on = newest[steps.env(row)].replace(row).is_some_and(|last| {
+            let ended = steps.terminated[last] || steps.truncated[last];
+            !ended && steps.next_obs[last * obs_bytes..][..obs_bytes] == steps.obs[bytes]
+        });
+        needed += usize::from(!goes_on);
+    }
+    needed
+}
