@@ -23,7 +23,9 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[object]]
 
 
-def save(name: str, title: str, tables: Sequence[Table], *, notes: Sequence[str] = (), data: Any = None) -> Path:
+def save(
+    name: str, title: str, tables: Sequence[Table], *, notes: Sequence[str] = (), data: Any = None, part: str = ""
+) -> Path:
     """Write what was measured to `benchmarks/results/<name>.json`.
 
     Args:
@@ -32,6 +34,7 @@ def save(name: str, title: str, tables: Sequence[Table], *, notes: Sequence[str]
         tables: What the report shows.
         notes: Sentences under the tables: burn-in, what a row means, what is unfair.
         data: The raw figures behind the tables (every repeat, every seed), JSON values.
+        part: Which of several results of one script; the file is then `<name>-<part>.json`.
     """
     record = {
         "title": title,
@@ -43,7 +46,7 @@ def save(name: str, title: str, tables: Sequence[Table], *, notes: Sequence[str]
         "data": data,
     }
     FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.json"
+    path = FOLDER / (f"{name}-{part}.json" if part else f"{name}.json")
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 
