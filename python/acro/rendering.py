@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -193,7 +194,7 @@ def _fit(frame: NDArray[np.uint8]) -> Image.Image:
         factor = _LONGER_SIDE // longer
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     scale = min(1.0, _LONGER_SIDE / longer)
-    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
 
 
 def with_band(image: Image.Image, left: str, right: str) -> NDArray[np.uint8]:
@@ -202,11 +203,17 @@ def with_band(image: Image.Image, left: str, right: str) -> NDArray[np.uint8]:
     canvas = Image.new("RGB", (width, image.height + _BAND_HEIGHT), "white")
     canvas.paste(image, ((width - image.width) // 2, _BAND_HEIGHT))
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = band_font()
     middle = _BAND_HEIGHT // 2
     draw.text((6, middle), left, fill="black", font=font, anchor="lm")
     draw.text((width - 6, middle), right, fill="black", font=font, anchor="rm")
     return np.asarray(canvas)
+
+
+@functools.cache
+def band_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of all text in pictures; Pillow brings it along."""
+    return ImageFont.load_default(_FONT_SIZE)
 
 
 def format_return(value: float) -> str:

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from acro.files import replacing
 from acro.gif import GifWriter
+from acro.rendering import band_font
 
 # Pixels.
 _GAP, _GAP_GREY = 4, 204
@@ -66,7 +67,7 @@ class _Part:
 def _cut(part: _Part) -> NDArray[np.uint8]:
     image = Image.fromarray(part.frame)
     place = (image.width // 2, image.height - 8)
-    ImageDraw.Draw(image).text(place, "goes on; cut here", fill="black", font=ImageFont.load_default(14), anchor="mb")
+    ImageDraw.Draw(image).text(place, "goes on; cut here", fill="black", font=band_font(), anchor="mb")
     return np.asarray(image)
 
 
