@@ -60,6 +60,9 @@ def register() -> None:
     for env in (Drawing, FailsHalfway, WithoutPictures):
         if f"drawing/{env.__name__}-v0" not in gymnasium.registry:
             gymnasium.register(f"drawing/{env.__name__}-v0", entry_point=env)
+    if "drawing/ShortCartPole-v0" not in gymnasium.registry:
+        cartpole = gymnasium.spec("CartPole-v1").entry_point
+        gymnasium.register("drawing/ShortCartPole-v0", entry_point=cartpole, max_episode_steps=5)
 
 
 register()

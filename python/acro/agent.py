@@ -7,6 +7,8 @@ import math
 import os
 from typing import Any
 
+from torch import nn
+
 from acro import envs
 from acro.checkpoint import read_checkpoint
 from acro.dqn import DQN
@@ -31,15 +33,18 @@ def load_agent(
         ImportError: `network` cannot be imported.
     """
     checkpoint = read_checkpoint(path)
-    try:
-        model_settings, settings = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
-        weights, trained_in = checkpoint["state_dict"], settings["env_id"]
-        env_kwargs = dict(settings["env_kwargs"] or {}) if env_id in (None, trained_in) else {}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no checkpoint of a DQN trained on an Experience: {error} is missing") from error
+    for name in ("hyper_parameters", "datamodule_hyper_parameters", "state_dict"):
+        if not isinstance(checkpoint.get(name), dict):
+            raise ValueError(f"{path} is no checkpoint of a DQN trained on an Experience: it has no {name}")
+    model_settings, settings = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
+    trained_in = settings.get("env_id")
+    env_kwargs: dict[str, Any] = (settings.get("env_kwargs") or {}) if env_id in (None, trained_in) else {}
     if env_id is None:
         env_id = _refuse_import(path, trained_in)
-    env: Any = envs.make(env_id, **env_kwargs)
+    try:
+        env: Any = envs.make(env_id, **env_kwargs)
+    except TypeError as error:
+        raise ValueError(f"cannot make {env_id} with the arguments {env_kwargs!r}: {error}") from error
     sizes = {"observation_size": math.prod(env.observation_space.shape), "num_actions": int(env.action_space.n)}
     env.close()
     for name, found in sizes.items():
@@ -48,7 +53,7 @@ def load_agent(
     own = None if network is None else _make_network(network)
     try:
         model = DQN(**model_settings, network=own)
-        model.load_state_dict(weights)
+        model.load_state_dict(checkpoint["state_dict"])
     except (TypeError, RuntimeError) as error:
         hint = "" if network else "; where the Q-network is a class of yours, name it with --network MODULE:NAME"
         raise ValueError(f"the weights in {path} do not fit {network or 'acro.QNetwork'}{hint}") from error
@@ -67,13 +72,16 @@ def _refuse_import(path: str | os.PathLike[str], env_id: object) -> str:
     return env_id
 
 
-def _make_network(name: str) -> Any:
+def _make_network(name: str) -> nn.Module:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise ValueError(f"--network {name}: expected MODULE:NAME")
     try:
-        return getattr(importlib.import_module(module), attribute)()
+        network = getattr(importlib.import_module(module), attribute)()
     except AttributeError as error:
         raise ValueError(f"--network {name}: {error}") from error
     except TypeError as error:
         raise ValueError(f"--network {name} cannot be made without arguments: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"--network {name} made a {type(network).__name__}, expected a torch.nn.Module")
+    return network
