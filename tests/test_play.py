@@ -139,6 +139,13 @@ def test_clean_run_says_nothing_on_stderr(checkpoint: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_checkpoint_of_a_plain_trainer_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, epochs=1, env_id="CartPole-v1", plugins=[])
+
+    assert main([str(tmp_path / "last.ckpt"), "--episodes", "1"]) == 0
+    assert capsys.readouterr().out.startswith("CartPole-v1 · 1 greedy episodes, seeds 0 to 0")
+
+
 # ---- code of the user's own
 
 
