@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from runs import SMALL, differences, last_checkpoint, train
@@ -65,3 +66,13 @@ def test_comparison_notices_another_seed(tmp_path: Path) -> None:
         train(tmp_path / str(seed), epochs=1, seed=seed)
 
     assert len(differences(last_checkpoint(tmp_path / "0"), last_checkpoint(tmp_path / "1"))) > 10
+
+
+def test_checkpoint_is_saved_before_anything_was_remembered(tmp_path: Path) -> None:
+    class SaveFirst(L.Callback):
+        def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            trainer.save_checkpoint(tmp_path / "first.ckpt")
+
+    train(tmp_path, epochs=1, callbacks=(SaveFirst(),))
+
+    assert torch.load(tmp_path / "first.ckpt", weights_only=True)["Experience"]["collector"]["env_steps"] == 0

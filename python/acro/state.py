@@ -14,7 +14,8 @@ def to_tensors(state: Any) -> Any:
     A file of tensors and plain values loads with `torch.load(..., weights_only=True)`, which refuses arrays.
     """
     if isinstance(state, np.ndarray):
-        return torch.from_numpy(state)
+        # Empty arrays may share one dangling address, and torch.save refuses an address of two dtypes.
+        return torch.from_numpy(state if state.size else np.empty_like(state))
     if isinstance(state, dict):
         return {key: to_tensors(value) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
