@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -25,6 +26,13 @@ _TARGET_BLOCK = 8
 
 # What must be the same for a checkpoint to fit.
 _SIZES = ("observation_size", "num_actions", "hidden", "dueling")
+
+# Lightning runs these under manual optimization without a word, and what they do then is of no use.
+_REFUSED_CALLBACKS = {
+    StochasticWeightAveraging: "its average is neither evaluated nor saved; EMAWeightAveraging's is both",
+    LearningRateFinder: "it reads the loss that training_step returns, and here it returns none; search with Optuna",
+    BatchSizeFinder: "it looks for what fits in memory, not for what learns; choose data.batch_size yourself",
+}
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"huber": F.smooth_l1_loss, "mse": F.mse_loss}
 
@@ -131,7 +139,7 @@ class DQN(L.LightningModule):
 
     @staticmethod
     def check_trainer(trainer: L.Trainer) -> None:
-        """Check that `trainer` uses one process, one device and 32-bit numbers.
+        """Check that `trainer` uses one process, one device and 32-bit numbers, and leaves the updates to this module.
 
         Raises:
             ValueError: It does not.
@@ -140,6 +148,10 @@ class DQN(L.LightningModule):
             raise ValueError(f"acro trains on one device, this Trainer has {trainer.world_size}: use devices=1")
         if trainer.precision != "32-true":
             raise ValueError(f"acro trains in 32-bit, this Trainer has precision {trainer.precision!r}: leave it out")
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            for refused, advice in _REFUSED_CALLBACKS.items():
+                if isinstance(callback, refused):
+                    raise ValueError(f"{refused.__name__} does not work with DQN: {advice}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over flat parameters, and the learning rate's schedule over `updates`."""
