@@ -60,7 +60,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_tensorboard_has_scalars_over_environment_steps(events: Any) -> None:
     assert [event.step for event in events.Scalars("eval/return")] == [STEPS, 2 * STEPS]
-    assert {"eval/return_median", "train/return", "train/loss", "train/epsilon"} <= set(events.Tags()["scalars"])
+    assert {"eval/return_median", "train/return", "train/td_error", "train/epsilon"} <= set(events.Tags()["scalars"])
 
 
 def test_tensorboard_has_the_gif_and_the_curve(events: Any) -> None:

@@ -153,7 +153,7 @@ def test_missing_pygame_says_what_to_install(tmp_path: Path, monkeypatch: pytest
 def test_drawing_changes_neither_modes_nor_randomness_nor_the_environment_variables(
     network: QNetwork, tmp_path: Path
 ) -> None:
-    network.head.eval()
+    network.layers[-1].eval()
 
     def everything() -> object:
         modes = [module.training for module in network.modules()]
@@ -168,7 +168,7 @@ def test_drawing_changes_neither_modes_nor_randomness_nor_the_environment_variab
 def test_acrobot_episode_of_usual_length_takes_less_than_500_kilobytes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = QNetwork(6, 3)
-    torch.nn.init.normal_(network.head.weight, std=3.0)
+    torch.nn.init.normal_(network.layers[-1].weight, std=3.0)
     episodes = Episodes("acro/Acrobot-v1", 1, 0, {"max_episode_steps": 120})
 
     render_episodes(network, episodes, [0], tmp_path / "a.gif")
