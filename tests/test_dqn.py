@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
+import lightning as L
 import numpy as np
 import pytest
 import torch
+from runs import train
 from torch import Tensor, nn
 
 from acro import DQN, Batch, QNetwork, ReplayMemory
@@ -184,6 +189,31 @@ def test_update_without_autograd_equals_the_one_with_it(loss: str, double: bool,
     torch.testing.assert_close(td_errors[0], td_errors[1])
     for left, right in zip(direct.parameters(), autograd.parameters(), strict=True):
         torch.testing.assert_close(left, right)
+
+
+def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) -> None:
+    class Rounds(L.Callback):
+        def __init__(self) -> None:
+            self.batches: list[Batch] = []
+
+        def on_train_batch_start(self, trainer: L.Trainer, module: DQN, batch: Batch, *_: object) -> None:
+            if not self.batches:
+                self.start = copy.deepcopy(module.state_dict())
+            if len(batch.rewards):
+                self.batches.append(batch)
+
+    rounds = Rounds()
+    module, _ = train(tmp_path, epochs=2, callbacks=(rounds,))
+    outside = DQN(6, 3, (16, 16), target_update_every=7)
+    outside.load_state_dict(rounds.start)
+    optimizer = outside.configure_optimizers()["optimizer"]
+    for batch in rounds.batches:
+        outside.update(batch, optimizer)
+
+    assert outside.updates == module.updates > 50
+    for name, value in module.state_dict().items():
+        assert not torch.equal(value, rounds.start[name]), name
+        assert torch.equal(value, outside.state_dict()[name]), name
 
 
 def test_stepping_directly_is_stepping() -> None:

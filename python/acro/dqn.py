@@ -193,6 +193,7 @@ class DQN(L.LightningModule):
             gradients = self._direct_gradients(batch)
         else:
             gradients = self._autograd_gradients(batch, optimizer, last_backward)
+        optimizer.tie_gradients()
         td_errors = []
         for td_error in gradients:
             td_errors.append(td_error)

@@ -57,6 +57,10 @@ class FlatAdam(torch.optim.Adam):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients in place, and tie them to the flat tensor again where somebody cut them loose."""
         self.flat_grad.zero_()
+        self.tie_gradients()
+
+    def tie_gradients(self) -> None:
+        """Make every parameter's `grad` a view of the flat tensor; the Trainer, for one, sets them to None."""
         if self.flat.grad is not self.flat_grad or any(parameter.grad is None for parameter in self.parameters):
             self.flat.grad = self.flat_grad
             for parameter, view in zip(self.parameters, _views(self.flat_grad, self.parameters), strict=True):
