@@ -26,7 +26,7 @@ class Table(NamedTuple):
 def save(
     name: str, title: str, tables: Sequence[Table], *, notes: Sequence[str] = (), data: Any = None, part: str = ""
 ) -> Path:
-    """Write what was measured to `benchmarks/results/<name>.json`.
+    """Write what was measured to `benchmarks/results/<name>.json`, or under `quick/` there with `--quick`.
 
     Args:
         name: The script's name, without `.py`.
@@ -45,8 +45,10 @@ def save(
         "notes": list(notes),
         "data": data,
     }
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / (f"{name}-{part}.json" if part else f"{name}.json")
+    # A short form shows that a script works; its figures take no full run's place.
+    folder = FOLDER / "quick" if "--quick" in sys.argv else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (f"{name}-{part}.json" if part else f"{name}.json")
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 

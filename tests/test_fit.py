@@ -190,6 +190,21 @@ def test_gpu_trains(tmp_path: Path) -> None:
     assert run(f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=gpu") == 0
 
 
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--trainer.fast_dev_run=true",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.enable_checkpointing=false",
+        "--trainer.logger=false",
+    ],
+)
+def test_trainers_own_switches_work(argument: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1", argument) == 0
+
+    assert capsys.readouterr().out.startswith("eval: mean ")
+
+
 def test_run_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert run(f"--trainer.default_root_dir={tmp_path / 'file'}") == 2

@@ -156,7 +156,11 @@ class FitCLI(LightningCLI):
             enable_version_counter=False,
         )
         # `best` before `SaveLast`: what last.ckpt says of the best one must be up to date.
-        return [TrainingProgress(), self.curve, self.interrupts, best, SaveLast(self.run.last_checkpoint)]
+        checkpoints = [best, SaveLast(self.run.last_checkpoint)]
+        given = self.config_init["trainer"]
+        progress = [] if given["enable_progress_bar"] is False else [TrainingProgress()]
+        shown = [*progress, self.curve, self.interrupts]
+        return shown if given["enable_checkpointing"] is False else [*shown, *checkpoints]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -240,7 +244,7 @@ def _show_result(cli: FitCLI) -> None:
     logger.info("playing %d episodes from new starts", episodes.episodes)
     evaluation = evaluate(model, *episodes)
     logger.info("drawing the median one")
-    best_step, _ = max(cli.curve.evaluations, key=lambda evaluation: evaluation[1])
+    best_step = max(cli.curve.evaluations, key=lambda evaluation: evaluation[1])[0] if cli.curve.evaluations else 0
     try:
         caption = f"after {best_step:,} steps"
         render_episodes(model, episodes, [evaluation.median_episode], run.folder / "final.gif", caption=caption)
