@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
+from benchmarks.differences import differences as differences
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from acro import DQN, Experience
@@ -82,26 +82,6 @@ def train(
     except SIGTERMException:
         assert stop_after is not None
     return module, experience
-
-
-def differences(left: Any, right: Any, path: str = "") -> list[str]:
-    """Return the places where two nested states differ by a bit."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        names = [f"{path}.{name}: only in one" for name in left.keys() ^ right.keys()]
-        common = left.keys() & right.keys()
-        return names + [
-            line for name in sorted(common, key=str) for line in differences(left[name], right[name], f"{path}.{name}")
-        ]
-    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        if len(left) != len(right):
-            return [f"{path}: {len(left)} and {len(right)} items"]
-        pairs = enumerate(zip(left, right, strict=True))
-        return [line for index, (a, b) in pairs for line in differences(a, b, f"{path}[{index}]")]
-    if isinstance(left, (torch.Tensor, np.ndarray)):
-        left, right = np.asarray(left), np.asarray(right)
-        same = left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
-        return [] if same else [path]
-    return [] if left == right or (left != left and right != right) else [f"{path}: {left!r} and {right!r}"]
 
 
 def last_checkpoint(folder: Path) -> dict[str, Any]:

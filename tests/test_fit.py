@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import differences
+from benchmarks.kill import compare
 
 from acro import fit
 
@@ -44,26 +45,8 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "acrobot" / "version_0"
 
 
-def state(folder: Path) -> dict[str, object]:
-    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    # Where the best checkpoint is differs between folders; `current_score` is what ModelCheckpoint does not restore.
-    for callback in checkpoint["callbacks"].values():
-        for name in (
-            "dirpath",
-            "best_model_path",
-            "best_k_models",
-            "kth_best_model_path",
-            "last_model_path",
-            "current_score",
-        ):
-            callback.pop(name, None)
-    return checkpoint
-
-
 def assert_same_run(left: Path, right: Path) -> None:
-    assert differences(state(left), state(right)) == []
-    for name in ("metrics.csv", "learning_curve.svg", "final.gif"):
-        assert (left / name).read_bytes() == (right / name).read_bytes(), name
+    assert compare(left, right) == []
 
 
 def test_run_folder_holds_what_is_promised(straight: Path) -> None:
@@ -139,6 +122,36 @@ def test_longer_run_extends_a_finished_one(straight: Path, tmp_path: Path) -> No
     assert run(root, "--ckpt_path=last", "--trainer.max_epochs=4") == 0
 
     assert_same_run(straight, tmp_path / "acrobot" / "version_0")
+
+
+def test_run_resumes_where_its_folder_was_moved(straight: Path, tmp_path: Path) -> None:
+    assert run(f"--trainer.default_root_dir={tmp_path / 'here'}", "--trainer.max_epochs=2") == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    last = tmp_path / "there" / "acrobot" / "version_0" / "checkpoints" / "last.ckpt"
+    assert run(f"--ckpt_path={last}", "--trainer.max_epochs=4") == 0
+
+    assert_same_run(straight, tmp_path / "there" / "acrobot" / "version_0")
+    assert not (tmp_path / "here").exists()
+
+
+def test_finished_run_that_is_resumed_shows_its_result_again(
+    straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "acrobot" / "version_0"
+    shutil.copytree(straight, folder)
+    (folder / "final.gif").unlink()
+    capsys.readouterr()
+    assert run("--ckpt_path=last", f"--trainer.default_root_dir={tmp_path}") == 0
+
+    assert RESULT.fullmatch(capsys.readouterr().out)
+    assert_same_run(straight, folder)
+
+
+def test_run_without_evaluations_ends_with_its_last_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert run(root, "--trainer.limit_val_batches=0", "--trainer.max_epochs=1") == 0
+
+    assert "over 3 episodes; not solved (>= -100)" in capsys.readouterr().out
 
 
 def test_second_run_gets_a_folder_of_its_own(straight: Path) -> None:

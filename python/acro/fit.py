@@ -17,18 +17,18 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from acro.callbacks.checkpointing import Interrupts, SaveLast
+from acro.callbacks.checkpointing import Interrupts, SaveBest, SaveLast
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.progress import TrainingProgress
 from acro.checkpoint import DurableCheckpointIO, read_checkpoint
 from acro.dqn import DQN
 from acro.evaluation import Evaluation, evaluate
 from acro.experience import Experience
+from acro.files import replacing
 from acro.metrics_csv import MetricsCSV
 from acro.plot import reward_threshold
 from acro.rendering import render_episodes
@@ -75,7 +75,8 @@ class FitCLI(LightningCLI):
             Experience,
             run=False,
             args=list(args),
-            save_config_kwargs={"overwrite": True},
+            # Lightning's own would write in place, and a killed process leave half a file.
+            save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -142,25 +143,29 @@ class FitCLI(LightningCLI):
         resumed_step = None if self.checkpoint is None else env_steps_of(self.checkpoint)
         return [
             MetricsCSV(root, name, version, resume_step=resumed_step),
-            TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=resumed_step),
+            # TensorBoard drops what is at `purge_step` too.
+            TensorBoardLogger(
+                root,
+                name,
+                version,
+                default_hp_metric=False,
+                purge_step=None if resumed_step is None else resumed_step + 1,
+            ),
         ]
 
     def _callbacks(self) -> list[L.Callback]:
-        best = ModelCheckpoint(
-            self.run.best_checkpoint.parent,
-            filename=self.run.best_checkpoint.stem,
-            monitor="eval/return",
-            mode="max",
-            save_weights_only=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-        # `best` before `SaveLast`: what last.ckpt says of the best one must be up to date.
-        checkpoints = [best, SaveLast(self.run.last_checkpoint)]
         given = self.config_init["trainer"]
         progress = [] if given["enable_progress_bar"] is False else [TrainingProgress()]
         shown = [*progress, self.curve, self.interrupts]
-        return shown if given["enable_checkpointing"] is False else [*shown, *checkpoints]
+        # `SaveBest` before `SaveLast`: what last.ckpt says of the best one must be up to date.
+        saves = [SaveBest(self.run.best_checkpoint), SaveLast(self.run.last_checkpoint)]
+        return shown if given["enable_checkpointing"] is False else [*shown, *saves]
+
+    def save_config(self) -> None:
+        """Write every setting into the run's folder, so that a resumed run has the same."""
+        with replacing(self.run.config) as file:
+            # By position: jsonargparse 4.49 gave the third argument, which leaves None out, another name.
+            file.write(self.parser.dump(self.config, "parser_mode", False).encode())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,7 +183,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {_explain(error)}", file=sys.stderr)
         return 2
-    return _train(cli)
+    except KeyboardInterrupt:
+        return 130
+    try:
+        return _train(cli)
+    except (KeyboardInterrupt, SystemExit) as error:
+        # The Trainer answers a KeyboardInterrupt with an exit; any other exit is somebody's own.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        logger.info("left at once; %s", _how_to_continue(cli.run))
+        return 130
 
 
 def _prepare(argv: Sequence[str]) -> FitCLI:
@@ -210,6 +224,7 @@ def _prepare(argv: Sequence[str]) -> FitCLI:
     cli.model.check_trainer(cli.trainer)
     try:
         cli.run.folder.mkdir(parents=True, exist_ok=True)
+        cli.save_config()
     except OSError as error:
         raise OSError(f"cannot make the run's folder: {error}; choose another --trainer.default_root_dir") from error
     return cli
@@ -223,13 +238,12 @@ def _train(cli: FitCLI) -> int:
     run.remove_leftovers()
     try:
         trainer.fit(cli.model, experience, ckpt_path=cli.ckpt_path, weights_only=True)
+        if trainer.received_sigterm:
+            # It came after the last round, where the Trainer does not look any more.
+            raise SIGTERMException
     except SIGTERMException:
-        logger.info("stopped at step %d; continue with: %s", experience.env_steps, _resume_command(run))
+        logger.info("stopped at step %d; %s", experience.env_steps, _how_to_continue(run))
         return 130 if cli.interrupts.received is signal.SIGINT else 143
-    except SystemExit:
-        # The Trainer's answer to a second Ctrl-C.
-        logger.info("left at once; continue from the last save with: %s", _resume_command(run))
-        return 130
     _show_result(cli)
     return 0
 
@@ -244,7 +258,8 @@ def _show_result(cli: FitCLI) -> None:
     logger.info("playing %d episodes from new starts", episodes.episodes)
     evaluation = evaluate(model, *episodes)
     logger.info("drawing the median one")
-    best_step = max(cli.curve.evaluations, key=lambda evaluation: evaluation[1])[0] if cli.curve.evaluations else 0
+    no_evaluation = (experience.env_steps, 0.0)
+    best_step, _ = max(cli.curve.evaluations, key=lambda evaluation: evaluation[1], default=no_evaluation)
     try:
         caption = f"after {best_step:,} steps"
         render_episodes(model, episodes, [evaluation.median_episode], run.folder / "final.gif", caption=caption)
@@ -283,8 +298,10 @@ def env_steps_of(checkpoint: dict[str, Any]) -> int:
     return 0 if experience is None else int(experience["collector"]["env_steps"])
 
 
-def _resume_command(run: Run) -> str:
-    return f"python -m acro.fit --ckpt_path {run.last_checkpoint}"
+def _how_to_continue(run: Run) -> str:
+    if not run.last_checkpoint.is_file():
+        return "nothing was saved yet"
+    return f"continue with: python -m acro.fit --ckpt_path {run.last_checkpoint}"
 
 
 def _folder_name(env_id: str) -> str:

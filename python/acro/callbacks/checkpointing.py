@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 logger = logging.getLogger(__name__)
+
+
+class SaveBest(Checkpoint):
+    """Save the weights to `path`, without the memory, after every evaluation with the highest mean return so far.
+
+    Lightning's ModelCheckpoint would forget the best score when the run's folder is moved.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._best_mean = -math.inf
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save, if this is the best."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        evaluation: Any = pl_module.last_evaluation
+        if evaluation.mean > self._best_mean:
+            self._best_mean = float(evaluation.mean)
+            trainer.save_checkpoint(self.path, weights_only=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best mean so far."""
+        return {"best_mean": self._best_mean}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with it."""
+        self._best_mean = state_dict["best_mean"]
 
 
 class SaveLast(Checkpoint):
@@ -46,7 +77,10 @@ class SaveLast(Checkpoint):
 
 
 class Interrupts(L.Callback):
-    """Ctrl-C stops training as SIGTERM does, after the round in flight; a second Ctrl-C stops it at once.
+    """Signals take effect between rounds, where every part of the state belongs together.
+
+    Ctrl-C stops training as SIGTERM does, after the round in flight; a second Ctrl-C stops it at once. The signal
+    by which SLURM asks for a requeue is handed on after the round: Lightning's handler saves right where it is called.
 
     Attributes:
         received: `signal.SIGINT` once Ctrl-C was pressed, else None.
@@ -54,23 +88,51 @@ class Interrupts(L.Callback):
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._previous: Any = None
+        self._requeue: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over SIGINT; only a main thread can."""
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._stop)
+        """Take over the signals that the Trainer handles; only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._take(signal.SIGINT, self._stop)
+        cluster = trainer._accelerator_connector.cluster_environment
+        if isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue and cluster.requeue_signal is not None:
+            self._take(cluster.requeue_signal, self._requeue_later)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Hand on a requeue that was asked for during the round."""
+        self._hand_on()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Hand on a requeue that was asked for during the evaluation."""
+        self._hand_on()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give SIGINT back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        """Give the signals back."""
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous = {}
+
+    def _take(self, signum: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._previous[signum] = signal.signal(signum, handler)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(signum)
         logger.info("Stopping after this round, then saving; Ctrl-C again leaves at once, without saving.")
-        # The Trainer polls SIGTERM between rounds, where every part of the state belongs together.
+        # The Trainer polls SIGTERM between rounds.
         signal.raise_signal(signal.SIGTERM)
+
+    def _requeue_later(self, signum: int, frame: FrameType | None) -> None:
+        self._requeue = signal.Signals(signum)
+
+    def _hand_on(self) -> None:
+        if self._requeue is not None:
+            signum, self._requeue = self._requeue, None
+            handler = self._previous[signum]
+            if callable(handler):
+                handler(signum, None)
