@@ -132,7 +132,12 @@ def train(settings: dict[str, Any], seed: int) -> Outcome:
     """Train once as `acro.fit` does, without its pictures and logs, and play the checkpoint that validation chose."""
     L.seed_everything(seed, verbose=False)
     experience = Experience(**settings["data"], seed=seed)
-    module = DQN(experience.observation_size, experience.num_actions, **settings["model"])
+    module = DQN(
+        experience.observation_size,
+        experience.num_actions,
+        return_range=experience.return_range,
+        **settings["model"],
+    )
     watch = Stopwatch()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,9 @@ VARIANTS = {
     "dueling, decaying rate": {
         "model": {"dueling": True, "learning_rate_end": 1e-4, "learning_rate_decay_updates": 150}
     },
+    "quantiles, prioritized": {"data": {"prioritized": True}, "model": {"head": "quantile", "num_quantiles": 5}},
+    "categories": {"model": {"head": "categorical", "num_atoms": 11, "v_min": -100.0, "v_max": 0.0}},
+    "noisy, averaged": {"model": {"noisy": True, "average_updates": 50, "munchausen_temperature": 0.03}},
     "gymnasium's acrobot": {"env_id": "Acrobot-v1"},
     "cartpole": {"env_id": "CartPole-v1"},
 }

@@ -12,12 +12,14 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, Sto
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from acro.checkpoint import FORMAT_KEY, FORMAT_VERSION
 from acro.evaluation import Episodes, Evaluation, evaluate
+from acro.heads import LOSSES, make_head, of_actions, warn_of_narrow_support
+from acro.munchausen import munchausen_target
 from acro.networks import QNetwork
+from acro.noisy import reseed_noise
 from acro.optimizer import FlatAdam, flatten_parameters
 from acro.replay import Batch
 
@@ -25,7 +27,9 @@ from acro.replay import Batch
 _TARGET_BLOCK = 8
 
 # What must be the same for a checkpoint to fit.
-_SIZES = ("observation_size", "num_actions", "hidden", "dueling")
+_SIZES = ("observation_size", "num_actions", "hidden", "dueling", "noisy", "head", "num_quantiles", "num_atoms")
+# Under a categorical head, what its probabilities are of.
+_SUPPORT = ("v_min", "v_max", "return_range")
 
 # Lightning runs these under manual optimization without a word, and what they do then is of no use.
 _REFUSED_CALLBACKS = {
@@ -33,8 +37,6 @@ _REFUSED_CALLBACKS = {
     LearningRateFinder: "it reads the loss that training_step returns, and here it returns none; search with Optuna",
     BatchSizeFinder: "it looks for what fits in memory, not for what learns; choose data.batch_size yourself",
 }
-
-LOSSES: dict[str, Callable[..., Tensor]] = {"huber": F.smooth_l1_loss, "mse": F.mse_loss}
 
 
 class DQN(L.LightningModule):
@@ -53,11 +55,24 @@ class DQN(L.LightningModule):
         learning_rate_end: What it falls to, linearly; None keeps it constant.
         learning_rate_decay_updates: Gradient updates until `learning_rate_end` is reached.
         max_grad_norm: Euclidean norm that the gradient is clipped to; None leaves it.
-        loss: "huber" (with its corner at 1) or "mse", of the temporal-difference error.
+        loss: "huber" (with its corner at 1) or "mse", of the value head's temporal-difference error.
         target_update_every: Gradient updates between updates of the target network.
         tau: Share of the online network that a target update takes; 1 copies it.
-        network: A module of one's own from observations (B, ...) to action values (B, num_actions), used
-            instead of `QNetwork`; give it to `load_from_checkpoint` too.
+        noisy: Learned noise on the default network's weights while training (Fortunato et al. 2018), to explore with
+            little epsilon or none.
+        average_updates: Gradient updates that the weights are averaged over, each update's share falling
+            exponentially, for what is evaluated, saved as the policy and played; None uses the last ones.
+        head: "value" for expected returns, "quantile" for QR-DQN or "categorical" for C51.
+        num_quantiles: Quantiles of the quantile head.
+        num_atoms: Atoms of the categorical head.
+        v_min: The categorical head's least return; None takes it from `return_range`.
+        v_max: Its largest return, likewise.
+        return_range: The least and the largest discounted return there can be, as `Experience.return_range` says.
+        munchausen_temperature: Of Munchausen targets (0.03 in their paper), which `double` has no part in; None
+            leaves them out.
+        network: A module of one's own from observations (B, ...) to action values (B, num_actions), or to
+            (B, num_actions, N) under a head of N numbers, used instead of `QNetwork`; give it to
+            `load_from_checkpoint` too.
     """
 
     def __init__(
@@ -67,6 +82,7 @@ class DQN(L.LightningModule):
         hidden: Sequence[int] = (128, 128),
         *,
         dueling: bool = False,
+        noisy: bool = False,
         double: bool = True,
         learning_rate: float = 1e-3,
         learning_rate_end: float | None = None,
@@ -75,6 +91,14 @@ class DQN(L.LightningModule):
         loss: Literal["huber", "mse"] = "huber",
         target_update_every: int = 100,
         tau: float = 1.0,
+        average_updates: int | None = None,
+        head: Literal["value", "quantile", "categorical"] = "value",
+        num_quantiles: int = 32,
+        num_atoms: int = 51,
+        v_min: float | None = None,
+        v_max: float | None = None,
+        return_range: tuple[float, float] | None = None,
+        munchausen_temperature: float | None = None,
         network: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -86,10 +110,21 @@ class DQN(L.LightningModule):
             raise ValueError(f"loss={loss!r}: expected one of {sorted(LOSSES)}")
         if learning_rate_end is not None and learning_rate_decay_updates < 1:
             raise ValueError(f"learning_rate_end={learning_rate_end} needs learning_rate_decay_updates of at least 1")
+        optional = {"average_updates": average_updates, "munchausen_temperature": munchausen_temperature}
+        _check_positive(**{name: value for name, value in optional.items() if value is not None})
         self.save_hyperparameters(ignore=["network"])
         self.automatic_optimization = False
-        self.q_network: nn.Module = network or QNetwork(observation_size, num_actions, hidden, dueling=dueling)
+        support = _support(v_min, v_max, return_range) if head == "categorical" else None
+        self.head = make_head(head, loss=loss, num_quantiles=num_quantiles, num_atoms=num_atoms, support=support)
+        self.q_network: nn.Module = network or QNetwork(
+            observation_size, num_actions, hidden, dueling=dueling, outputs_per_action=self.head.outputs, noisy=noisy
+        )
         self.target_network: nn.Module = copy.deepcopy(self.q_network).requires_grad_(False)
+        reseed_noise(self.target_network)
+        self.averaged_network: nn.Module | None = (
+            None if average_updates is None else copy.deepcopy(self.target_network)
+        )
+        self.munchausen_temperature = munchausen_temperature
         self.is_double = double
         self.max_grad_norm = max_grad_norm
         self.target_update_every = target_update_every
@@ -97,45 +132,59 @@ class DQN(L.LightningModule):
         self.updates = 0
         self.last_evaluation: Evaluation | None = None
         self.example_input_array = torch.zeros(1, observation_size)
-        self._loss_function = LOSSES[loss]
         self._td_error_sum = 0.0
         self._rounds = 0
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Return the action values (B, num_actions) of observations (B, ...)."""
-        q: Tensor = self.q_network(obs)
-        return q
+        """Return the action values (B, num_actions) of observations (B, ...).
+
+        In evaluation mode they are the averaged network's where there is one.
+        """
+        network = self.q_network if self.training or self.averaged_network is None else self.averaged_network
+        return self.head.means(self.head.returns(network(obs)))
 
     # ---- the learning rule
 
-    def td_target(self, batch: Batch, target_q: Tensor | None = None) -> Tensor:
-        """Return rewards + discounts * Q(next_obs), (B,), without gradient.
+    def td_target(self, batch: Batch, target_outputs: Tensor | None = None) -> Tensor:
+        """Return rewards + discounts * next return as the head says it, (B,) or (B, N), without gradient.
 
         `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
-        `target_q` (B, A) is the target network's answer to `next_obs` where it is known already.
+        `target_outputs` (B, A) or (B, A, N) are the target network's answer to `next_obs` where it is known already.
         """
+        head = self.head
         with torch.no_grad():
-            if target_q is None:
-                target_q = self.target_network(batch.next_obs)  # (B, A)
-            chooser = self.q_network(batch.next_obs) if self.is_double else target_q  # (B, A)
-            return _bootstrap(batch.rewards.unsqueeze(1), batch.discounts.unsqueeze(1), target_q, chooser).squeeze(1)
+            if target_outputs is None:
+                target_outputs = self.target_network(batch.next_obs)
+            next_returns = head.returns(target_outputs)  # (B, A) or (B, A, N)
+            if self.munchausen_temperature is not None:
+                returns = head.returns(self.target_network(batch.obs))  # (B, A) or (B, A, N)
+                return munchausen_target(head, batch, returns, next_returns, self.munchausen_temperature)
+            chooser = head.returns(self.q_network(batch.next_obs)) if self.is_double else next_returns
+            next_actions = head.means(chooser).argmax(dim=1)  # (B,)
+            return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
 
-    def loss(self, batch: Batch, target_q: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient."""
-        td_target = self.td_target(batch, target_q)  # (B,)
-        q = self.q_network(batch.obs).gather(1, batch.actions.unsqueeze(1)).squeeze(1)  # (B,)
-        if batch.weights is None:
-            loss = self._loss_function(q, td_target)
-        else:
-            loss = (batch.weights * self._loss_function(q, td_target, reduction="none")).mean()
-        return loss, td_target - q.detach()
+    def loss(self, batch: Batch, target_outputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient.
+
+        A distributional head's error is that of the expected return.
+        """
+        head, td_target = self.head, self.td_target(batch, target_outputs)  # (B,) or (B, N)
+        outputs = of_actions(self.q_network(batch.obs), batch.actions)  # (B,) or (B, N)
+        losses = head.losses(outputs, td_target)  # (B,)
+        loss = losses.mean() if batch.weights is None else (batch.weights * losses).mean()
+        return loss, head.means(td_target) - head.means(head.returns(outputs.detach()))
 
     # ---- rounds of updates
 
     def setup(self, stage: str) -> None:
         """Refuse a Trainer that rounds of updates do not work under."""
-        if stage == "fit":
-            self.check_trainer(self.trainer)
+        if stage != "fit":
+            return
+        self.check_trainer(self.trainer)
+        hparams = self.hparams
+        if hparams["head"] == "categorical" and hparams["return_range"] is not None:
+            support = _support(hparams["v_min"], hparams["v_max"], hparams["return_range"])
+            warn_of_narrow_support(support, hparams["return_range"])
 
     @staticmethod
     def check_trainer(trainer: L.Trainer) -> None:
@@ -159,6 +208,8 @@ class DQN(L.LightningModule):
         optimizer = FlatAdam(self.q_network.parameters(), lr=hparams["learning_rate"])
         # In the order of the online network's, so that a target update is one operation on flat tensors.
         self._flat_target = flatten_parameters(self.target_network.parameters())
+        if self.averaged_network is not None:
+            self._flat_average = flatten_parameters(self.averaged_network.parameters())
         end, duration = hparams["learning_rate_end"], hparams["learning_rate_decay_updates"]
         end_factor = 1.0 if end is None else end / hparams["learning_rate"]
 
@@ -188,8 +239,8 @@ class DQN(L.LightningModule):
         last_step: Callable[[], Any] | None = None,
     ) -> Tensor:
         """Make one gradient update per minibatch; return all temporal-difference errors (M, B)."""
-        # The network that acro brings needs no autograd for the plain loss of plain values.
-        if type(self.q_network) is QNetwork and not self.q_network.dueling:
+        if self._is_direct():
+            optimizer.zero_grad()  # Ties the gradients to the flat tensor: the Trainer cuts them loose.
             gradients = self._direct_gradients(batch)
         else:
             gradients = self._autograd_gradients(batch, optimizer, last_backward)
@@ -203,9 +254,17 @@ class DQN(L.LightningModule):
             self.updates += 1
             if self.updates % self.target_update_every == 0:
                 self._update_target(optimizer)
+        if self.averaged_network is not None:
+            self._update_average(self.averaged_network, optimizer, len(td_errors))
         self._td_error_sum += float(td_error.abs().mean())
         self._rounds += 1
         return torch.stack(td_errors)
+
+    def _is_direct(self) -> bool:
+        """Whether autograd has nothing to do: the network that acro brings, with a plain loss of plain values."""
+        network = self.q_network
+        is_plain_network = type(network) is QNetwork and not network.dueling and not network.noisy
+        return is_plain_network and self.head.outputs is None and self.munchausen_temperature is None
 
     def _autograd_gradients(
         self, batch: Batch, optimizer: FlatAdam, last_backward: Callable[[Tensor], None]
@@ -213,9 +272,9 @@ class DQN(L.LightningModule):
         """Leave each minibatch's gradient with the parameters in turn, and yield its errors (B,)."""
         count = len(batch.rewards)
         columns = zip(*(_unbind(column, count) for column in batch), strict=True)
-        target_values = self._target_values(batch.next_obs)
-        for number, (minibatch, target_q) in enumerate(zip(map(Batch._make, columns), target_values, strict=True)):
-            loss, td_error = self.loss(minibatch, target_q)
+        target_outputs = self._target_outputs(batch.next_obs)
+        for number, (minibatch, outputs) in enumerate(zip(map(Batch._make, columns), target_outputs, strict=True)):
+            loss, td_error = self.loss(minibatch, outputs)
             optimizer.zero_grad()
             (last_backward if number == count - 1 else torch.Tensor.backward)(loss)
             yield td_error
@@ -224,14 +283,14 @@ class DQN(L.LightningModule):
         """Do what `_autograd_gradients` does in fewer, larger operations: one forward over both observations."""
         network = cast(QNetwork, self.q_network)
         count, size = batch.rewards.shape
-        is_huber = self._loss_function is F.smooth_l1_loss
+        is_huber = self.hparams["loss"] == "huber"
         columns = zip(
             (torch.cat((batch.obs, batch.next_obs), dim=1) if self.is_double else batch.obs).unbind(),
             batch.actions.unsqueeze(2).unbind(),
             batch.rewards.unsqueeze(2).unbind(),
             batch.discounts.unsqueeze(2).unbind(),
             _unbind(None if batch.weights is None else batch.weights.unsqueeze(2), count),
-            self._target_values(batch.next_obs),
+            self._target_outputs(batch.next_obs),
             strict=True,
         )
         for obs, actions, rewards, discounts, weights, target_q in columns:
@@ -250,7 +309,7 @@ class DQN(L.LightningModule):
                 network.backpropagate(inputs, torch.zeros_like(q).scatter_(1, actions, slope))
             yield td_error.squeeze(1)
 
-    def _target_values(self, next_obs: Tensor) -> Iterator[Tensor]:
+    def _target_outputs(self, next_obs: Tensor) -> Iterator[Tensor]:
         """Yield the target network's answer to each minibatch, in one forward for as many as its updates allow."""
         start = 0
         while start < len(next_obs):
@@ -266,6 +325,15 @@ class DQN(L.LightningModule):
         self._flat_target.lerp_(optimizer.flat, self.tau)
         for target, online in zip(self.target_network.buffers(), self.q_network.buffers(), strict=True):
             target.copy_(online)
+
+    @torch.no_grad()
+    def _update_average(self, averaged_network: nn.Module, optimizer: FlatAdam, updates: int) -> None:
+        # Once a round, as if all its updates had led to its last weights: what a round changes is little beside what
+        # is averaged over.
+        share = 1.0 - (1.0 - 1.0 / self.hparams["average_updates"]) ** updates
+        self._flat_average.lerp_(optimizer.flat, share)
+        for average, online in zip(averaged_network.buffers(), self.q_network.buffers(), strict=True):
+            average.copy_(online)
 
     def on_validation_model_zero_grad(self) -> None:
         """Leave the gradients: they are views of the optimizer's flat tensor."""
@@ -306,9 +374,12 @@ class DQN(L.LightningModule):
             ValueError: The checkpoint's network has other sizes.
         """
         found, here = checkpoint["hyper_parameters"], self.hparams
+        names = _SIZES + _SUPPORT if here["head"] == "categorical" else _SIZES
         differing = [
-            f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in _SIZES if found[name] != here[name]
+            f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in names if found[name] != here[name]
         ]
+        if (found["average_updates"] is None) != (here["average_updates"] is None):
+            differing.append(f"average_updates is {found['average_updates']} in it, {here['average_updates']} here")
         if differing:
             raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")
 
@@ -332,6 +403,13 @@ class DQN(L.LightningModule):
 def _bootstrap(rewards: Tensor, discounts: Tensor, target_q: Tensor, chooser: Tensor) -> Tensor:
     """Return rewards + discounts * the target network's value of the action that `chooser` likes best, all (B, 1)."""
     return torch.addcmul(rewards, discounts, target_q.gather(1, chooser.argmax(dim=1, keepdim=True)))
+
+
+def _support(v_min: float | None, v_max: float | None, return_range: tuple[float, float] | None) -> tuple[float, float]:
+    if return_range is None and (v_min is None or v_max is None):
+        raise ValueError("head='categorical' needs v_min and v_max, or a return_range such as Experience.return_range")
+    low, high = (0.0, 0.0) if return_range is None else return_range
+    return (low if v_min is None else v_min, high if v_max is None else v_max)
 
 
 def _unbind(column: Tensor | None, count: int) -> Sequence[Tensor | None]:

@@ -17,6 +17,7 @@ from acro import envs
 from acro.collector import Collector
 from acro.evaluation import Episodes
 from acro.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
+from acro.heads import return_range
 from acro.replay import Batch, ReplayMemory
 from acro.state import to_arrays, to_tensors
 
@@ -26,6 +27,15 @@ logger = logging.getLogger(__name__)
 _ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
 # What must be the same for a checkpoint to continue.
 _SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized")
+
+# What one step gives at least and at most, by Gymnasium's documentation, which environments themselves do not say.
+_REWARD_RANGES = {
+    "acro/Acrobot-v1": (-1.0, 0.0),
+    "Acrobot-v1": (-1.0, 0.0),
+    "CartPole-v0": (0.0, 1.0),
+    "CartPole-v1": (0.0, 1.0),
+    "MountainCar-v0": (-1.0, 0.0),
+}
 
 
 class Experience(L.LightningDataModule):
@@ -61,6 +71,8 @@ class Experience(L.LightningDataModule):
             "NextStep" the step that resets counts as an environment step and is never stored.
         seed: All randomness of training and evaluation derives from it.
         env_kwargs: Passed on to the environment.
+        reward_range: The least and the largest reward of a step, for `return_range`; None where it is not known, or
+            known here already, as Gymnasium's classic control tasks are.
     """
 
     def __init__(
@@ -91,6 +103,7 @@ class Experience(L.LightningDataModule):
         autoreset_mode: str = "SameStep",
         seed: int = 0,
         env_kwargs: dict[str, Any] | None = None,
+        reward_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -122,7 +135,7 @@ class Experience(L.LightningDataModule):
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
-        self.observation_space, self.action_space = _spaces(env_id, self.env_kwargs)
+        self.observation_space, self.action_space, self._step_limit = _describe(env_id, self.env_kwargs)
         self._autoreset_mode = AutoresetMode(autoreset_mode)
         self._n_step = LinearSchedule(n_step, n_step if n_step_end is None else n_step_end, n_step_decay_steps)
         self._beta = LinearSchedule(beta_start, 1.0, beta_steps)
@@ -157,6 +170,14 @@ class Experience(L.LightningDataModule):
         if self._epsilon_by_episode is not None:
             return self._epsilon_by_episode(len(self._collecting.episodes))
         return self._epsilon_by_step(self.env_steps)
+
+    @property
+    def return_range(self) -> tuple[float, float] | None:
+        """The least and the largest discounted return of an episode; None where `reward_range` is not known."""
+        reward_range = self.hparams["reward_range"] or _REWARD_RANGES.get(self.env_id)
+        if reward_range is None:
+            return None
+        return return_range(reward_range, self.hparams["gamma"], self._step_limit)
 
     def metrics(self) -> dict[str, float]:
         """Return what a logger gets, by name; "step" is Lightning's name for the x axis."""
@@ -331,10 +352,12 @@ class EpisodeLoader:
         yield self._episodes()
 
 
-def _spaces(env_id: str, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete]:
+def _describe(env_id: str, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete, float]:
+    """Return the spaces and after how many steps an episode is cut, infinity for never."""
     env = envs.make(env_id, **env_kwargs)
     env.close()
-    return cast(Box, env.observation_space), cast(Discrete, env.action_space)
+    limit = None if env.spec is None else env.spec.max_episode_steps
+    return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit or math.inf
 
 
 def _check(**counts: int) -> None:

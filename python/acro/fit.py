@@ -112,6 +112,7 @@ class FitCLI(LightningCLI):
         parser.add_argument("--debug", action="store_true", help="Show the traceback of a mistake.")
         parser.link_arguments("data.observation_size", "model.observation_size", apply_on="instantiate")
         parser.link_arguments("data.num_actions", "model.num_actions", apply_on="instantiate")
+        parser.link_arguments("data.return_range", "model.return_range", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_plain_seed)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

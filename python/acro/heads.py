@@ -1,0 +1,215 @@
+"""What a network says of an action's return: its value, quantiles of it, or probabilities of fixed values."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LOSSES: dict[str, Callable[..., Tensor]] = {"huber": F.smooth_l1_loss, "mse": F.mse_loss}
+HEADS = ("value", "quantile", "categorical")
+
+
+class Head(Protocol):
+    """What a head says of every action, by names that hold for one number an action (no N) and for N of them.
+
+    A network returns (B, A) or (B, A, N). A *return* is what the head's target is made of, (..., N) or (...).
+    """
+
+    @property
+    def outputs(self) -> int | None:
+        """Numbers per action; None for a single one without an axis of its own."""
+
+    def returns(self, outputs: Tensor) -> Tensor:
+        """Return what a target mixes and moves: the network's outputs, or probabilities made of them."""
+
+    def means(self, returns: Tensor) -> Tensor:
+        """Return the expected returns, without the axis of N."""
+
+    def target(self, rewards: Tensor, discounts: Tensor, next_returns: Tensor) -> Tensor:
+        """Return what rewards + discounts * next return is, (B,) or (B, N)."""
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return each transition's loss (B,) between the taken action's outputs and the target."""
+
+
+class ValueHead:
+    """The expected return, learned by the Huber loss (with its corner at 1) or the square."""
+
+    outputs = None
+
+    def __init__(self, loss: str = "huber") -> None:
+        self._loss = LOSSES[loss]
+
+    def returns(self, outputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        return outputs
+
+    def means(self, returns: Tensor) -> Tensor:
+        """Return the values."""
+        return returns
+
+    def target(self, rewards: Tensor, discounts: Tensor, next_returns: Tensor) -> Tensor:
+        """Return rewards + discounts * next value (B,)."""
+        return torch.addcmul(rewards, discounts, next_returns)
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return each transition's loss (B,)."""
+        return self._loss(outputs, target, reduction="none")
+
+
+class QuantileHead(nn.Module):
+    """Quantiles of the return at the midpoints of N equal shares, as in QR-DQN (Dabney et al. 2018).
+
+    Args:
+        num_quantiles: N.
+    """
+
+    midpoints: Tensor
+
+    def __init__(self, num_quantiles: int) -> None:
+        super().__init__()
+        if num_quantiles < 1:
+            raise ValueError(f"num_quantiles={num_quantiles}: it must be at least 1")
+        midpoints = (torch.arange(num_quantiles) + 0.5) / num_quantiles
+        self.register_buffer("midpoints", midpoints, persistent=False)
+
+    @property
+    def outputs(self) -> int:
+        """Quantiles per action."""
+        return len(self.midpoints)
+
+    def returns(self, outputs: Tensor) -> Tensor:
+        """Return the quantiles."""
+        return outputs
+
+    def means(self, returns: Tensor) -> Tensor:
+        """Return the mean over quantiles."""
+        return returns.mean(dim=-1)
+
+    def target(self, rewards: Tensor, discounts: Tensor, next_returns: Tensor) -> Tensor:
+        """Return rewards + discounts * every next quantile (B, N)."""
+        return torch.addcmul(rewards.unsqueeze(1), discounts.unsqueeze(1), next_returns)
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the quantile Huber loss (B,): summed over quantiles, averaged over the target's."""
+        errors = target.unsqueeze(1) - outputs.unsqueeze(2)  # (B, quantile, target's quantile)
+        # |midpoint - [error < 0]|, without the comparison's cast.
+        weights = torch.where(errors < 0, 1.0 - self.midpoints.unsqueeze(1), self.midpoints.unsqueeze(1))
+        huber = F.smooth_l1_loss(errors, torch.zeros((), device=errors.device).expand_as(errors), reduction="none")
+        return (weights * huber).mean(dim=2).sum(dim=1)
+
+
+class CategoricalHead(nn.Module):
+    """Probabilities of N evenly spaced returns, as in C51 (Bellemare et al. 2017); the network gives logits.
+
+    Args:
+        num_atoms: N.
+        v_min: The least return that can be told apart.
+        v_max: The largest.
+    """
+
+    atoms: Tensor
+
+    def __init__(self, num_atoms: int, v_min: float, v_max: float) -> None:
+        super().__init__()
+        if num_atoms < 2:
+            raise ValueError(f"num_atoms={num_atoms}: it must be at least 2")
+        if not v_min < v_max:
+            raise ValueError(f"v_min={v_min} and v_max={v_max}: v_min must be the smaller one")
+        self.register_buffer("atoms", torch.linspace(v_min, v_max, num_atoms), persistent=False)
+        self._v_min, self._v_max = v_min, v_max
+        self._spacing = (v_max - v_min) / (num_atoms - 1)
+
+    @property
+    def outputs(self) -> int:
+        """Atoms per action."""
+        return len(self.atoms)
+
+    def returns(self, outputs: Tensor) -> Tensor:
+        """Return the probabilities of the atoms."""
+        return outputs.softmax(dim=-1)
+
+    def means(self, returns: Tensor) -> Tensor:
+        """Return the expected atoms."""
+        return returns @ self.atoms
+
+    def target(self, rewards: Tensor, discounts: Tensor, next_returns: Tensor) -> Tensor:
+        """Return the probabilities (B, N) of rewards + discounts * atom, projected onto the atoms.
+
+        A moved atom gives its probability to its two neighbours, the nearer the more; beyond the ends, to the end.
+        """
+        moved = torch.addcmul(rewards.unsqueeze(1), discounts.unsqueeze(1), self.atoms)  # (B, N)
+        positions = (moved.clamp(self._v_min, self._v_max) - self._v_min) / self._spacing  # (B, N), in atoms
+        # Rounding may leave a position a hair above the last atom.
+        lower = positions.floor().clamp(max=self.outputs - 2)
+        share = positions - lower  # (B, N), of the upper neighbour
+        index = lower.long()
+        target = torch.zeros_like(next_returns)
+        target.scatter_add_(1, index, next_returns * (1.0 - share))
+        return target.scatter_add_(1, index + 1, next_returns * share)
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the cross-entropy (B,) of the target's probabilities and the outputs'."""
+        return -(target * outputs.log_softmax(dim=-1)).sum(dim=-1)
+
+
+def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
+    """Take each row's action (B,) out of (B, A) or (B, A, N): (B,) or (B, N)."""
+    index = actions.view(-1, *(1,) * (of_all.dim() - 1))
+    return of_all.gather(1, index.expand(-1, 1, *of_all.shape[2:])).squeeze(1)
+
+
+def return_range(reward_range: tuple[float, float], gamma: float, horizon: float) -> tuple[float, float]:
+    """Return the least and the largest discounted return of an episode of at most `horizon` steps.
+
+    An episode may end after any number of steps from 1 on, so a sum of n rewards in [low, high] lies between
+    low * (1 + gamma + ... + gamma**(horizon - 1)) and the single reward low where low is above 0; likewise for high.
+
+    Args:
+        reward_range: The least and the largest reward.
+        gamma: Discount factor.
+        horizon: Steps; infinity with gamma < 1 gives the limit.
+
+    Raises:
+        ValueError: The range is empty, or the sum is not finite.
+    """
+    low, high = reward_range
+    if not low <= high:
+        raise ValueError(f"reward_range={reward_range}: the first must not be above the second")
+    if not horizon >= 1:
+        raise ValueError(f"horizon={horizon}: an episode has at least 1 step")
+    if gamma == 1.0 and horizon == float("inf"):
+        raise ValueError("gamma=1.0 without a horizon: the returns have no bounds; give v_min and v_max")
+    weight = horizon if gamma == 1.0 else (1.0 - gamma**horizon) / (1.0 - gamma)
+    return (min(low, low * weight), max(high, high * weight))
+
+
+def warn_of_narrow_support(support: tuple[float, float], returns: tuple[float, float]) -> None:
+    """Warn where returns in `returns` do not fit into `support`: a categorical head takes them for its ends."""
+    if support[0] > returns[0] or support[1] < returns[1]:
+        warnings.warn(
+            f"v_min={support[0]:g} and v_max={support[1]:g} cannot hold the returns, which lie between "
+            f"{returns[0]:g} and {returns[1]:g}: what is outside is taken for the nearer end; "
+            "leave v_min and v_max out to derive them",
+            stacklevel=2,
+        )
+
+
+def make_head(
+    name: str, *, loss: str, num_quantiles: int, num_atoms: int, support: tuple[float, float] | None
+) -> ValueHead | QuantileHead | CategoricalHead:
+    """Return the head called `name`; only a categorical one needs its support."""
+    if name == "value":
+        return ValueHead(loss)
+    if loss != "huber":
+        raise ValueError(f"loss={loss!r} is the value head's; head={name!r} has a loss of its own")
+    if name == "quantile":
+        return QuantileHead(num_quantiles)
+    if name == "categorical" and support is not None:
+        return CategoricalHead(num_atoms, *support)
+    raise ValueError(f"head={name!r}: expected one of {list(HEADS)}")
