@@ -27,6 +27,8 @@ SMALL = {
     "n_step_end": 1,
     "n_step_decay_steps": 400,
     "eval_episodes": 3,
+    # Episodes end within an epoch, and an untrained agent's evaluation does not take most of the time.
+    "env_kwargs": {"max_episode_steps": 60},
 }
 
 

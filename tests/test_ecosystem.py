@@ -296,7 +296,12 @@ def test_own_network_and_wrapped_environment_from_python(own_code: Path, monkeyp
 
     callbacks = (RenderGif(every_n_epochs=1), LearningCurve())
     module, experience = train(
-        own_code, epochs=2, env_id="own_code:own/Cart-v0", model={"network": own.Net()}, callbacks=callbacks
+        own_code,
+        epochs=2,
+        env_id="own_code:own/Cart-v0",
+        data={"env_kwargs": None},
+        model={"network": own.Net()},
+        callbacks=callbacks,
     )
 
     assert experience.observation_space.shape == (3, 4)

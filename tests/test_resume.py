@@ -9,7 +9,7 @@ import pytest
 import torch
 from runs import SMALL, differences, last_checkpoint, train
 
-EPOCHS = 4
+EPOCHS = 3
 STEPS_PER_ROUND = SMALL["steps_per_round"]
 ROUNDS_PER_EPOCH = SMALL["steps_per_epoch"] // STEPS_PER_ROUND
 
