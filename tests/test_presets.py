@@ -1,0 +1,64 @@
+"""Every preset fits the classes it sets, and its schedules end within its run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from benchmarks.acrobot import interquartile_mean, interval
+
+from acro import DQN, Experience
+from acro.fit import PRESETS, preset_names
+
+
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name != "lunarlander"])
+def test_preset_fits_the_classes(name: str) -> None:
+    settings = read(name)
+    experience = Experience(**settings["data"])
+    DQN(
+        experience.observation_size,
+        experience.num_actions,
+        return_range=experience.return_range,
+        **settings["model"],
+    )
+
+
+def test_lunarlander_without_box2d_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d", raising=False)
+    monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d.lunar_lander", raising=False)
+    with pytest.raises(ValueError, match=r"LunarLander-v3.*gymnasium\[box2d\]"):
+        Experience(**read("lunarlander")["data"])
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_learning_rate_reaches_its_end_with_the_run(name: str) -> None:
+    settings = read(name)
+    data = settings["data"]
+    steps = settings["trainer"]["max_epochs"] * data["steps_per_epoch"]
+    updates = (steps - data["learning_starts_steps"]) * data["updates_per_step"]
+
+    assert 0.9 * updates <= settings["model"]["learning_rate_decay_updates"] <= 1.1 * updates
+
+
+def test_acrobot_best_takes_100_000_steps_at_most() -> None:
+    settings = read("acrobot-best")
+
+    assert 90_000 <= settings["trainer"]["max_epochs"] * settings["data"]["steps_per_epoch"] <= 102_400
+
+
+def test_interquartile_mean_cuts_a_quarter_at_either_end() -> None:
+    values = np.array([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -50.0])
+
+    assert interquartile_mean(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
+
+
+def test_bootstrap_interval_of_equal_values_has_no_width() -> None:
+    assert interval(np.full(10, 3.0)) == (3.0, 3.0)
