@@ -92,7 +92,7 @@ class Interrupts(L.Callback):
         self._previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over the signals that the Trainer handles; only a main thread can."""
+        """Take over the signals that the Trainer handles, and gives back at its end; only a main thread can."""
         if threading.current_thread() is not threading.main_thread():
             return
         self._take(signal.SIGINT, self._stop)
@@ -104,17 +104,13 @@ class Interrupts(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Hand on a requeue that was asked for during the round."""
-        self._hand_on()
+        # After the epoch's last round the evaluation is still to come, and the Trainer would resume behind it.
+        if batch_idx + 1 < trainer.num_training_batches:
+            self._hand_on()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand on a requeue that was asked for during the evaluation."""
+        """Hand on a requeue that was asked for during the last round or the evaluation."""
         self._hand_on()
-
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-        self._previous = {}
 
     def _take(self, signum: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
         self._previous[signum] = signal.signal(signum, handler)
