@@ -59,7 +59,7 @@ def train(
     """Train a small agent, saving `folder/last.ckpt`; continue from it with `resume`."""
     torch.set_num_threads(1)
     L.seed_everything(seed, verbose=False)
-    experience = Experience(env_id, seed=seed, **{**SMALL, **(data or {})})
+    experience = Experience(env_id, **{"seed": seed, **SMALL, **(data or {})})
     module_kwargs = {"hidden": (16, 16), "target_update_every": 7, **(model or {})}
     module = DQN(experience.observation_size, experience.num_actions, **module_kwargs)
     last = folder / "last.ckpt"
