@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+import gymnasium
 import lightning as L
+import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import CartPoleEnv
 from runs import SMALL, differences, last_checkpoint, train
 
 EPOCHS = 3
@@ -79,3 +84,61 @@ def test_checkpoint_is_saved_before_anything_was_remembered(tmp_path: Path) -> N
     train(tmp_path, epochs=1, callbacks=(SaveFirst(),))
 
     assert torch.load(tmp_path / "first.ckpt", weights_only=True)["Experience"]["collector"]["env_steps"] == 0
+
+
+# ---- environments whose state cannot be saved
+
+
+class Subclassed(CartPoleEnv):
+    """Might keep anything beside CartPole's own state, so nothing is saved of it."""
+
+
+@pytest.fixture
+def unsavable() -> Iterator[str]:
+    """The id of an environment whose state cannot be saved."""
+    gymnasium.register("Unsavable-v0", Subclassed, max_episode_steps=30)
+    yield "Unsavable-v0"
+    del gymnasium.registry["Unsavable-v0"]
+
+
+def test_unsavable_environment_starts_afresh_and_says_so_once(
+    unsavable: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop_after = ROUNDS_PER_EPOCH + 3
+    train(tmp_path, epochs=2, stop_after=stop_after, env_id=unsavable)
+    stopped = last_checkpoint(tmp_path)
+    assert stopped["Experience"]["collector"]["env"] is None
+    with caplog.at_level(logging.WARNING, "acro"):
+        _, experience = train(tmp_path, epochs=2, resume=True, env_id=unsavable)
+
+    message = "Unsavable-v0 cannot give its state: its episodes start afresh, the rest continues exactly"
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("acro")] == [message]
+    assert experience.env_steps == 2 * SMALL["steps_per_epoch"]
+    before, after = (state["Experience"]["collector"] for state in (stopped, last_checkpoint(tmp_path)))
+    episodes = len(before["episodes"]["returns"])
+    assert torch.equal(before["episodes"]["returns"], after["episodes"]["returns"][:episodes])
+    # No episode counts the steps of one that was cut off: of CartPole both are the length.
+    assert torch.equal(after["episodes"]["returns"], after["episodes"]["lengths"].double())
+    assert int(after["episodes"]["lengths"].max()) <= 30
+
+
+def test_unsavable_environment_resumes_in_one_way_only(unsavable: str, tmp_path: Path) -> None:
+    train(tmp_path, epochs=2, stop_after=ROUNDS_PER_EPOCH + 3, env_id=unsavable)
+    content = (tmp_path / "last.ckpt").read_bytes()
+    ends = []
+    for _ in range(2):
+        (tmp_path / "last.ckpt").write_bytes(content)
+        train(tmp_path, epochs=2, resume=True, env_id=unsavable)
+        ends.append(last_checkpoint(tmp_path))
+
+    assert differences(*ends) == []
+
+
+def test_unsavable_environment_leaves_no_transition_across_the_stop(unsavable: str, tmp_path: Path) -> None:
+    train(tmp_path, epochs=1, stop_after=3, env_id=unsavable)
+    _, experience = train(tmp_path, epochs=1, resume=True, env_id=unsavable)
+
+    # Each of CartPole's steps moves the cart by its velocity times 0.02 s.
+    batch = experience.collector.memory.sample(2_000, n_step=1, gamma=0.99)
+    moved = batch.obs[:, 0] + np.float32(0.02) * batch.obs[:, 1]
+    np.testing.assert_allclose(batch.next_obs[:, 0], moved, rtol=0, atol=1e-6)
