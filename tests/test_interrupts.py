@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning as L
 import pytest
+from benchmarks.kill import compare
 from runs import SMALL, differences, last_checkpoint, train
 
 from acro import fit
@@ -18,6 +19,16 @@ from acro.callbacks.checkpointing import Interrupts
 from acro.checkpoint import read_checkpoint
 
 ROUNDS_PER_EPOCH = SMALL["steps_per_epoch"] // SMALL["steps_per_round"]
+
+
+SETTINGS = [
+    "--trainer.max_epochs=3",
+    "--data.steps_per_epoch=256",
+    "--data.learning_starts_steps=128",
+    "--data.eval_episodes=3",
+    "--model.hidden=[16,16]",
+    "--data.env_kwargs={max_episode_steps: 40}",
+]
 
 
 class Raise(L.Callback):
@@ -98,6 +109,29 @@ def test_requeued_run_ends_like_an_uninterrupted_one(at_round: int, hook: str, s
     assert differences(last_checkpoint(tmp_path / "straight"), last_checkpoint(folder)) == []
 
 
+def test_requeued_command_continues_its_own_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = ["--trainer.default_root_dir", str(tmp_path / "straight")]
+    requeued = ["--trainer.default_root_dir", str(tmp_path / "requeued")]
+    assert fit.main([*SETTINGS, *straight]) == 0
+    assert fit.main([*SETTINGS, *requeued, "--seed_everything=1", "--trainer.max_epochs=1"]) == 0
+
+    with monkeypatch.context() as patch:
+        callbacks = fit.FitCLI._callbacks
+        stops = [Raise(signal.SIGUSR1, at_round=6), Raise(RuntimeError("killed"), at_round=8)]
+        patch.setattr(fit.FitCLI, "_callbacks", lambda cli: [*stops, *callbacks(cli)])
+        with pytest.raises(RuntimeError, match="killed"):
+            fit.main([*SETTINGS, *requeued])
+    # Another run of the same job that is not requeued is nobody's continuation.
+    assert fit.main([*SETTINGS, *requeued, "--seed_everything=1", "--trainer.max_epochs=1"]) == 0
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert fit.main([*SETTINGS, *requeued]) == 0
+
+    runs = tmp_path / "requeued" / "acrobot"
+    assert sorted(path.name for path in runs.iterdir()) == ["version_0", "version_1", "version_2"]
+    assert compare(tmp_path / "straight" / "acrobot" / "version_0", runs / "version_1") == []
+    assert (runs / "version_1" / "hpc_ckpt_1.ckpt").is_file()
+
+
 def test_signals_are_given_back(slurm: Path, tmp_path: Path) -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     train(tmp_path, epochs=1, callbacks=(Interrupts(),))
@@ -123,15 +157,6 @@ def test_exception_saves_nothing_and_is_passed_on(raised: BaseException, tmp_pat
 
 
 # ---- the command
-
-SETTINGS = [
-    "--trainer.max_epochs=3",
-    "--data.steps_per_epoch=256",
-    "--data.learning_starts_steps=128",
-    "--data.eval_episodes=3",
-    "--model.hidden=[16,16]",
-    "--data.env_kwargs={max_episode_steps: 40}",
-]
 
 # A round that never ends, the sixth one.
 ENDLESS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
 import signal
 import sys
@@ -21,6 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from acro import slurm
 from acro.callbacks.checkpointing import Interrupts, SaveBest, SaveLast
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.progress import TrainingProgress
@@ -39,6 +41,7 @@ logger = logging.getLogger("acro")
 PRESETS = resources.files("acro") / "presets"
 DEFAULT_PRESET = "acrobot"
 DEFAULT_ROOT = "runs"
+DEFAULT_ENV_ID: str = inspect.signature(Experience).parameters["env_id"].default
 # What a user can get wrong; anything else is a bug, and shows its traceback.
 USER_ERRORS = (
     argparse.ArgumentError,
@@ -134,6 +137,8 @@ class FitCLI(LightningCLI):
         """Return a Trainer that writes into the run's folder."""
         given = self.config_init["trainer"]
         given["callbacks"] = [*(given["callbacks"] or []), *self._callbacks()]
+        # Where Lightning saves when SLURM asks for a requeue, and would look for it again.
+        given["default_root_dir"] = str(self.run.folder)
         given["plugins"] = [*(given["plugins"] or []), DurableCheckpointIO()]
         if given["logger"] is None:
             given["logger"] = self._loggers()
@@ -211,9 +216,11 @@ def _prepare(argv: Sequence[str]) -> FitCLI:
     if preset is not None and preset not in preset_names():
         raise ValueError(f"--preset {preset}: no such preset; there are {', '.join(preset_names())}")
     resumed, ckpt_path = None, None
-    if given["ckpt_path"] == "last":
-        name = preset or _folder_name(given["data.env_id"] or Experience().env_id)
-        resumed = Run.newest(Path(given["trainer.default_root_dir"]), name)
+    root, name = Path(given["trainer.default_root_dir"]), preset or _folder_name(given["data.env_id"] or DEFAULT_ENV_ID)
+    if given["ckpt_path"] is None and (resumed := slurm.requeued_run(root, name, argv)):
+        ckpt_path = slurm.newest_checkpoint(resumed)
+    elif given["ckpt_path"] == "last":
+        resumed = Run.newest(root, name)
         ckpt_path = resumed.last_checkpoint
     elif given["ckpt_path"] is not None:
         ckpt_path = Path(given["ckpt_path"])
@@ -226,6 +233,7 @@ def _prepare(argv: Sequence[str]) -> FitCLI:
     try:
         cli.run.folder.mkdir(parents=True, exist_ok=True)
         cli.save_config()
+        slurm.mark(cli.run, argv)
     except OSError as error:
         raise OSError(f"cannot make the run's folder: {error}; choose another --trainer.default_root_dir") from error
     return cli

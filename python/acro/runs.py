@@ -43,14 +43,18 @@ class Run:
         return cls(root, name, f"version_{max(_versions(root / name), default=-1) + 1}")
 
     @classmethod
+    def all(cls, root: Path, name: str) -> list[Run]:
+        """Return the runs under `root`, the newest first."""
+        return [cls(root, name, f"version_{version}") for version in sorted(_versions(root / name), reverse=True)]
+
+    @classmethod
     def newest(cls, root: Path, name: str) -> Run:
         """Return the newest run under `root` that has a checkpoint to continue from.
 
         Raises:
             FileNotFoundError: There is none.
         """
-        for version in sorted(_versions(root / name), reverse=True):
-            run = cls(root, name, f"version_{version}")
+        for run in cls.all(root, name):
             if run.last_checkpoint.is_file():
                 return run
         raise FileNotFoundError(f"--ckpt_path last: no run under {root / name} has a checkpoint; start one without it")
