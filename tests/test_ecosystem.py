@@ -30,6 +30,7 @@ from runs import SMALL, differences, last_checkpoint, train
 from acro import DQN, Experience
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif
+from acro.play import main as play
 
 CARTPOLE = {"env_id": "CartPole-v1"}
 STEPS = SMALL["steps_per_epoch"]
@@ -310,18 +311,18 @@ def test_own_network_and_wrapped_environment_from_python(own_code: Path, monkeyp
     assert (own_code / "progress.gif").is_file()
 
 
-def test_own_network_and_wrapped_environment_from_the_command_line(own_code: Path) -> None:
-    def run(*command: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-m", *command], cwd=own_code, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
+def test_own_network_and_wrapped_environment_from_the_command_line(
+    own_code: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     env_id = "own_code:own/Cart-v0"
-    small = [f"--data.{name}={SMALL[name]}" for name in ("steps_per_round", "steps_per_epoch", "learning_starts_steps")]
-    run("acro.fit", f"--data.env_id={env_id}", "--model.network=own_code.Net", *small, "--trainer.max_epochs=1")
+    small = [f"--data.{name}={value}" for name, value in SMALL.items()]
+    command = [sys.executable, "-m", "acro.fit", f"--data.env_id={env_id}", "--model.network=own_code.Net", *small]
+    result = subprocess.run(
+        [*command, "--trainer.max_epochs=1"], cwd=own_code, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
     (checkpoint,) = own_code.glob("runs/*/version_0/checkpoints/last.ckpt")
-    played = run("acro.play", str(checkpoint), "--env_id", env_id, "--network", "own_code:Net", "--episodes", "3")
 
-    assert played.startswith(f"{env_id} · 3 greedy episodes, seeds 0 to 2\n")
+    monkeypatch.syspath_prepend(own_code)
+    assert play([str(checkpoint), "--env_id", env_id, "--network", "own_code:Net", "--episodes", "3"]) == 0
+    assert capsys.readouterr().out.startswith(f"{env_id} · 3 greedy episodes, seeds 0 to 2\n")
