@@ -69,6 +69,7 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
         terminated,
         indices,
     } = out;
+    rings.touch(slots);
     sources.clear();
     sources.reserve(slots.len());
     let small = rewards

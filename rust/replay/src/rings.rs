@@ -212,6 +212,20 @@ impl Rings {
         &self.records[start..start + self.stride]
     }
 
+    /// Read a byte of every cache line that the transitions of these slots are in. O(slots).
+    ///
+    /// So little work stands between two reads that the processor has all the misses under way that it can have.
+    pub(crate) fn touch(&self, slots: &[u32]) {
+        let last = self.records.len() - 1;
+        let reach = self.stride + self.obs_bytes - 1;
+        let mut sum = 0_u8;
+        for &slot in slots {
+            let start = slot as usize * self.stride;
+            sum ^= self.records[start.min(last)] ^ self.records[(start + reach).min(last)];
+        }
+        std::hint::black_box(sum);
+    }
+
     /// A slot's reward and link. O(1).
     #[inline(always)]
     pub(crate) fn reward_and_link(&self, slot: u32) -> (f32, u32) {
