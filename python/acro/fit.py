@@ -230,6 +230,8 @@ def _prepare(argv: Sequence[str]) -> FitCLI:
         cli.model.check_resumable(cli.checkpoint)
         cli.datamodule.check_resumable(cli.checkpoint)
     cli.model.check_trainer(cli.trainer)
+    # Asks for the memory, which may not be had.
+    cli.datamodule.setup("fit")
     try:
         cli.run.folder.mkdir(parents=True, exist_ok=True)
         cli.save_config()
