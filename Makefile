@@ -34,7 +34,7 @@ bench: $(VENV)/.benchmark  ## Run a short form of every benchmark, peers include
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.docs  ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## Remove what was built and installed; runs stay
 	rm -rf $(VENV) target site
