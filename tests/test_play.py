@@ -248,6 +248,15 @@ def test_gif_path_that_is_a_folder_is_one_sentence(
     assert "this is a folder" in fails([str(checkpoint), "--gif", str(tmp_path / "a.gif")], capsys)
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody, root included, can write to")
+def test_folder_that_cannot_be_written_is_found_before_playing(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = fails([str(checkpoint), "--gif", "/proc/a.gif"], capsys)
+
+    assert message.startswith("--gif /proc/a.gif: cannot write to the folder /proc (")
+
+
 def test_window_without_a_display_is_one_sentence(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

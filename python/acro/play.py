@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,8 +90,11 @@ def _check_gif(path: Path) -> None:
         raise ValueError(f"--gif {path}: this is a folder")
     if not path.parent.is_dir():
         raise ValueError(f"--gif {path}: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"--gif {path}: the folder {path.parent} cannot be written to")
+    try:
+        # Asking for permission would miss a read-only disk, and says yes to root.
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(f"--gif {path}: cannot write to the folder {path.parent} ({error.strerror})") from error
 
 
 def _play(arguments: argparse.Namespace) -> None:
