@@ -28,6 +28,7 @@ from acro.plot import reward_threshold
 from benchmarks import results
 
 QUICK_EPOCHS = 8
+HELD_OUT_EPISODES = 100
 _RESAMPLES = 10_000
 
 
@@ -105,7 +106,7 @@ def _notes(experience: Experience, threshold: float | None) -> list[str]:
     notes = [
         f"One process, one thread. Every {experience.steps_per_epoch:,} steps, {episodes} greedy episodes choose the "
         "best checkpoint; every column from mean on is that checkpoint's, played from the starts of "
-        f"{episodes} held-out episodes. At limit: how many of them lasted until the time limit.",
+        f"{HELD_OUT_EPISODES} held-out episodes. At limit: how many of them lasted until the time limit.",
         "Training seconds count from the environments' making on; evaluations are left out.",
         f"The interval holds 95% of {_RESAMPLES:,} bootstrap resamples over seeds; IQM is the interquartile mean.",
     ]
@@ -165,7 +166,7 @@ def train(settings: dict[str, Any], seed: int) -> Outcome:
         trainer.fit(module, experience)
         module.load_state_dict(read_checkpoint(Path(folder) / "best.ckpt")["state_dict"])
     module.eval()
-    held_out = evaluate(module, *experience.held_out_episodes())
+    held_out = evaluate(module, *experience.held_out_episodes()._replace(episodes=HELD_OUT_EPISODES))
     total_seconds = time.perf_counter() - start
     threshold = reward_threshold(experience.env_id)
     solved = [point for point in watch.points if threshold is not None and point[2] >= threshold]
