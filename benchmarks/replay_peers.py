@@ -63,8 +63,8 @@ class Acro:
     def extending(self, stream: Stream) -> Callable[[], object]:
         """Return the work of storing one step of all environments."""
         memory = self.memory
-        step = _step(stream, memory.num_envs)
-        return lambda: memory.extend(*step)
+        obs, actions, rewards, next_obs, terminated, truncated = _step(stream, memory.num_envs)
+        return lambda: memory.extend(obs, actions, rewards, next_obs, terminated, truncated)
 
     def prioritized_step(self, priorities: NDArray[np.float64]) -> object:
         """Draw a batch by priorities and change them."""

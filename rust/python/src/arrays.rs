@@ -20,7 +20,12 @@ pub(crate) const MAX_AXES: usize = 32;
 pub(crate) fn is_plain(array: &Bound<'_, PyUntypedArray>, dtype: &Bound<'_, PyArrayDescr>) -> bool {
     let found = array.dtype();
     has_flags(array, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
-        && (found.is(dtype) || found.is_equiv_to(dtype))
+        && (found.is(dtype) || is_equivalent(&found, dtype))
+}
+
+/// As `is_equiv_to`, which takes 100 ns to tell float32 from float64.
+fn is_equivalent(found: &Bound<'_, PyArrayDescr>, dtype: &Bound<'_, PyArrayDescr>) -> bool {
+    found.kind() == dtype.kind() && found.itemsize() == dtype.itemsize() && found.is_equiv_to(dtype)
 }
 
 #[expect(

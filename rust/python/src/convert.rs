@@ -88,6 +88,11 @@ fn is_whole(dtype: &Bound<'_, PyArrayDescr>) -> bool {
 }
 
 fn has_shape(array: &Bound<'_, PyUntypedArray>, leading: &[usize], row: &[usize]) -> bool {
+    // Lengths one by one: comparing slices of one or two lengths costs a call each.
     let found = array.shape();
-    found.len() == leading.len() + row.len() && found.starts_with(leading) && found.ends_with(row)
+    found.len() == leading.len() + row.len()
+        && found
+            .iter()
+            .zip(leading.iter().chain(row))
+            .all(|(found, expected)| found == expected)
 }

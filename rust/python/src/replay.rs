@@ -124,7 +124,7 @@ impl PyReplayMemory {
         let obs = self.obs.many("obs", obs, rows)?;
         let next_obs = self.obs.many("next_obs", next_obs, rows)?;
         let actions = self.action.many("actions", actions, rows)?;
-        let rewards = plain_rewards(rewards, rows)?;
+        let rewards = Rewards::new(rewards, rows)?;
         let bools = numpy::dtype::<bool>(py);
         let terminated = plain_array("terminated", terminated, &bools, &[rows], &[])?;
         let truncated = plain_array("truncated", truncated, &bools, &[rows], &[])?;
@@ -132,7 +132,7 @@ impl PyReplayMemory {
             envs: envs.as_ref().map(numbers::<i64>),
             obs: bytes(&obs),
             actions: bytes(&actions),
-            rewards: &rewards,
+            rewards: &rewards.of(),
             next_obs: bytes(&next_obs),
             terminated: &flags(&terminated),
             truncated: &flags(&truncated),
@@ -343,26 +343,34 @@ impl PyReplayMemory {
     }
 }
 
-fn plain_rewards(value: &Bound<'_, PyAny>, rows: usize) -> PyResult<Vec<f32>> {
-    let py = value.py();
-    // Gymnasium's vector environments reward in float64.
-    if let Ok(array) = value.cast::<PyUntypedArray>()
-        && array.shape() == [rows]
-        && is_plain(array, &numpy::dtype::<f64>(py))
-    {
-        return Ok(numbers::<f64>(array)
-            .iter()
-            .map(|&reward| reward as f32)
-            .collect());
+/// Rewards as the memory keeps them, or as Gymnasium's vector environments give them.
+enum Rewards<'py> {
+    Float32(Bound<'py, PyUntypedArray>),
+    Float64(Bound<'py, PyUntypedArray>),
+}
+
+impl<'py> Rewards<'py> {
+    fn new(value: &Bound<'py, PyAny>, rows: usize) -> PyResult<Self> {
+        let py = value.py();
+        let (float32, float64) = (numpy::dtype::<f32>(py), numpy::dtype::<f64>(py));
+        if let Ok(array) = value.cast::<PyUntypedArray>()
+            && array.shape() == [rows]
+            && is_plain(array, &float64)
+        {
+            return Ok(Self::Float64(array.clone()));
+        }
+        plain_array("rewards", value, &float32, &[rows], &[]).map(Self::Float32)
     }
-    Ok(numbers(&plain_array(
-        "rewards",
-        value,
-        &numpy::dtype::<f32>(py),
-        &[rows],
-        &[],
-    )?)
-    .to_vec())
+
+    fn of(&self) -> Cow<'_, [f32]> {
+        match self {
+            Self::Float32(array) => Cow::Borrowed(numbers(array)),
+            Self::Float64(array) => numbers::<f64>(array)
+                .iter()
+                .map(|&reward| reward as f32)
+                .collect(),
+        }
+    }
 }
 
 /// `indices` as a plain array of int64, of whatever shape it has.

@@ -12,6 +12,7 @@ mod memory;
 mod priorities;
 mod rings;
 mod rng;
+mod row;
 mod state;
 
 pub use arguments::{Config, Draw, Steps};

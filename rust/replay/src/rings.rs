@@ -5,6 +5,7 @@ use memmap2::MmapMut;
 use crate::Error;
 use crate::available::available_bytes;
 use crate::finals::Finals;
+use crate::row;
 
 /// One transition, as bytes of the memory's own dtypes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -165,7 +166,8 @@ impl Rings {
         } else {
             None
         };
-        let continued = newest_row.filter(|&row| ring.open && self.finals.row(row) == step.obs);
+        let continued =
+            newest_row.filter(|&row| ring.open && row::equal(self.finals.row(row), step.obs));
         let row = match (continued, overwritten_row) {
             (Some(row), _) => {
                 self.set_link(newest, 0);
@@ -177,7 +179,7 @@ impl Rings {
             (None, Some(row)) => row,
             (None, None) => self.finals.take(),
         };
-        self.finals.row_mut(row).copy_from_slice(step.next_obs);
+        row::copy(self.finals.row_mut(row), step.next_obs);
         let link = (row + 1) | if step.terminated { TERMINATED } else { 0 };
         self.write(slot, step.obs, step.action, step.reward, link);
         self.len += usize::from(ring.len < self.size);
@@ -199,8 +201,11 @@ impl Rings {
         let start = slot as usize * self.stride;
         let record = &mut self.records[start..start + self.stride];
         let (front, tail) = record.split_at_mut(self.stride - 8);
-        front[..self.obs_bytes].copy_from_slice(obs);
-        front[self.obs_bytes..self.obs_bytes + self.action_bytes].copy_from_slice(action);
+        row::copy(&mut front[..self.obs_bytes], obs);
+        row::copy(
+            &mut front[self.obs_bytes..self.obs_bytes + self.action_bytes],
+            action,
+        );
         tail[..4].copy_from_slice(&reward.to_ne_bytes());
         tail[4..].copy_from_slice(&link.to_ne_bytes());
     }
