@@ -1,5 +1,7 @@
 //! Priorities and the tree that draws by them (Schaul et al. 2016, "Prioritized Experience Replay").
 
+use std::hint::black_box;
+
 use crate::Error;
 use crate::available::available_bytes;
 
@@ -115,6 +117,8 @@ impl Priorities {
         nodes.sort_unstable();
         for level in 1..self.sums.len() {
             nodes.dedup();
+            let maxima = self.maxima[level - 1].as_flattened();
+            touch(nodes.iter().map(|&node| maxima[node as usize]));
             for &node in nodes.iter() {
                 self.recompute(level, node as usize);
             }
@@ -141,6 +145,7 @@ impl Priorities {
     /// Level by level for all points at once: their cache misses overlap.
     pub(crate) fn find(&self, points: &mut [f64], slots: &mut [u32]) {
         for level in self.sums.iter().rev() {
+            touch(slots.iter().map(|&node| level[node as usize][0]));
             for (point, node) in points.iter_mut().zip(slots.iter_mut()) {
                 let family = &level[*node as usize];
                 *node = *node * FAN_OUT as u32 + descend(family, point) as u32;
@@ -156,6 +161,11 @@ impl Priorities {
         self.sums[level].as_flattened_mut()[node] = new_sum;
         self.maxima[level - 1].as_flattened_mut()[node] = new_max;
     }
+}
+
+/// Read numbers that are about to be needed: with nothing else between, the cache misses are all under way at once.
+fn touch(numbers: impl Iterator<Item = f64>) {
+    black_box(numbers.fold(0, |bits, number| bits ^ number.to_bits()));
 }
 
 /// The child at `point` of a family's sum; `point` becomes one of that child's sum.
