@@ -1,4 +1,4 @@
-"""Steps a second at the same work as Stable-Baselines3 and rlox: one environment, one update of the same size a step."""
+"""Steps a second at the same work as Stable-Baselines3 and rlox: one environment, one update of one size a step."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def main() -> None:
         [table],
         notes=[
             f"One environment, {HIDDEN[0]}-{HIDDEN[1]}, batch {BATCH_SIZE}, {TRAIN_EVERY_STEPS} steps then "
-            f"{TRAIN_EVERY_STEPS} updates, one-step returns, no double, Huber loss, Adam, gradient norm 10, one thread, "
+            f"{TRAIN_EVERY_STEPS} updates, one-step returns, no double, Huber loss, Adam, gradient norm 10, 1 thread, "
             f"no evaluation, after {BURN_IN_STEPS} steps that do not count. acro runs under Lightning's Trainer.",
             f"Medians over {repeats} turns; ratios are the medians of the ratios within a turn.",
         ],

@@ -16,15 +16,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from acro.checkpoint import FORMAT_KEY, FORMAT_VERSION
 from acro.evaluation import Episodes, Evaluation, evaluate
+from acro.gradients import autograd_gradients, direct_gradients, target_outputs
 from acro.heads import LOSSES, make_head, of_actions, warn_of_narrow_support
 from acro.munchausen import munchausen_target
 from acro.networks import QNetwork
 from acro.noisy import reseed_noise
 from acro.optimizer import FlatAdam, flatten_parameters
 from acro.replay import Batch
-
-# Minibatches in one forward of the target network: more outgrow the processor's cache, and were slower.
-_TARGET_BLOCK = 8
 
 # What must be the same for a checkpoint to fit.
 _SIZES = ("observation_size", "num_actions", "hidden", "dueling", "noisy", "head", "num_quantiles", "num_atoms")
@@ -239,14 +237,10 @@ class DQN(L.LightningModule):
         last_step: Callable[[], Any] | None = None,
     ) -> Tensor:
         """Make one gradient update per minibatch; return all temporal-difference errors (M, B)."""
-        if self._is_direct():
-            optimizer.zero_grad()  # Ties the gradients to the flat tensor: the Trainer cuts them loose.
-            gradients = self._direct_gradients(batch)
-        else:
-            gradients = self._autograd_gradients(batch, optimizer, last_backward)
+        # The Trainer cuts the gradients loose from the optimizer's flat tensor.
         optimizer.tie_gradients()
         td_errors = []
-        for td_error in gradients:
+        for td_error in self._gradients(batch, optimizer, last_backward):
             td_errors.append(td_error)
             if self.max_grad_norm is not None:
                 optimizer.clip_gradient(self.max_grad_norm)
@@ -260,65 +254,23 @@ class DQN(L.LightningModule):
         self._rounds += 1
         return torch.stack(td_errors)
 
-    def _is_direct(self) -> bool:
-        """Whether autograd has nothing to do: the network that acro brings, with a plain loss of plain values."""
-        network = self.q_network
-        is_plain_network = type(network) is QNetwork and not network.dueling and not network.noisy
-        return is_plain_network and self.head.outputs is None and self.munchausen_temperature is None
-
-    def _autograd_gradients(
+    def _gradients(
         self, batch: Batch, optimizer: FlatAdam, last_backward: Callable[[Tensor], None]
     ) -> Iterator[Tensor]:
-        """Leave each minibatch's gradient with the parameters in turn, and yield its errors (B,)."""
-        count = len(batch.rewards)
-        columns = zip(*(_unbind(column, count) for column in batch), strict=True)
-        target_outputs = self._target_outputs(batch.next_obs)
-        for number, (minibatch, outputs) in enumerate(zip(map(Batch._make, columns), target_outputs, strict=True)):
-            loss, td_error = self.loss(minibatch, outputs)
-            optimizer.zero_grad()
-            (last_backward if number == count - 1 else torch.Tensor.backward)(loss)
-            yield td_error
-
-    def _direct_gradients(self, batch: Batch) -> Iterator[Tensor]:
-        """Do what `_autograd_gradients` does in fewer, larger operations: one forward over both observations."""
-        network = cast(QNetwork, self.q_network)
-        count, size = batch.rewards.shape
-        is_huber = self.hparams["loss"] == "huber"
-        columns = zip(
-            (torch.cat((batch.obs, batch.next_obs), dim=1) if self.is_double else batch.obs).unbind(),
-            batch.actions.unsqueeze(2).unbind(),
-            batch.rewards.unsqueeze(2).unbind(),
-            batch.discounts.unsqueeze(2).unbind(),
-            _unbind(None if batch.weights is None else batch.weights.unsqueeze(2), count),
-            self._target_outputs(batch.next_obs),
-            strict=True,
+        outputs = target_outputs(
+            self.target_network,
+            batch.next_obs,
+            lambda: self.target_update_every - self.updates % self.target_update_every,
         )
-        for obs, actions, rewards, discounts, weights, target_q in columns:
-            with torch.no_grad():
-                activations = network.activate(obs)
-                chooser = activations[-1][size:] if self.is_double else target_q
-                td_target = _bootstrap(rewards, discounts, target_q, chooser)  # (B, 1)
-                *inputs, q = (activation[:size] for activation in activations)
-                taken_q = q.gather(1, actions)  # (B, 1)
-                td_error = td_target - taken_q  # (B, 1)
-                # The loss's derivative by the taken action's value; Huber with its corner at 1 clips it there.
-                slope = td_error.clamp(-1.0, 1.0) if is_huber else 2.0 * td_error
-                slope.mul_(-1.0 / size)
-                if weights is not None:
-                    slope.mul_(weights)
-                network.backpropagate(inputs, torch.zeros_like(q).scatter_(1, actions, slope))
-            yield td_error.squeeze(1)
-
-    def _target_outputs(self, next_obs: Tensor) -> Iterator[Tensor]:
-        """Yield the target network's answer to each minibatch, in one forward for as many as its updates allow."""
-        start = 0
-        while start < len(next_obs):
-            until_update = self.target_update_every - self.updates % self.target_update_every
-            block = next_obs[start : start + min(until_update, _TARGET_BLOCK)]  # (m, B, ...)
-            with torch.no_grad():
-                values = self.target_network(block.flatten(0, 1)).unflatten(0, block.shape[:2])
-            yield from values.unbind()
-            start += len(block)
+        network = self.q_network
+        # Autograd has nothing to do for the network that acro brings, with a plain loss of plain values.
+        is_plain_network = type(network) is QNetwork and not network.dueling and not network.noisy
+        if is_plain_network and self.head.outputs is None and self.munchausen_temperature is None:
+            is_huber = self.hparams["loss"] == "huber"
+            return direct_gradients(
+                cast(QNetwork, network), batch, outputs, is_double=self.is_double, is_huber=is_huber
+            )
+        return autograd_gradients(self.loss, batch, outputs, optimizer, last_backward)
 
     @torch.no_grad()
     def _update_target(self, optimizer: FlatAdam) -> None:
@@ -400,20 +352,11 @@ class DQN(L.LightningModule):
         )
 
 
-def _bootstrap(rewards: Tensor, discounts: Tensor, target_q: Tensor, chooser: Tensor) -> Tensor:
-    """Return rewards + discounts * the target network's value of the action that `chooser` likes best, all (B, 1)."""
-    return torch.addcmul(rewards, discounts, target_q.gather(1, chooser.argmax(dim=1, keepdim=True)))
-
-
 def _support(v_min: float | None, v_max: float | None, return_range: tuple[float, float] | None) -> tuple[float, float]:
     if return_range is None and (v_min is None or v_max is None):
         raise ValueError("head='categorical' needs v_min and v_max, or a return_range such as Experience.return_range")
     low, high = (0.0, 0.0) if return_range is None else return_range
     return (low if v_min is None else v_min, high if v_max is None else v_max)
-
-
-def _unbind(column: Tensor | None, count: int) -> Sequence[Tensor | None]:
-    return [None] * count if column is None else column.unbind()
 
 
 def _check_positive(**values: float) -> None:

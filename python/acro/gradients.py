@@ -1,0 +1,82 @@
+"""The gradients of a round's minibatches, in turn, each left with the parameters until the next is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from acro.networks import QNetwork
+from acro.optimizer import FlatAdam
+from acro.replay import Batch
+
+# Minibatches in one forward of the target network: more outgrow the processor's cache, and were slower.
+_TARGET_BLOCK = 8
+
+
+def autograd_gradients(
+    loss: Callable[[Batch, Tensor], tuple[Tensor, Tensor]],
+    batch: Batch,
+    target_outputs: Iterator[Tensor],
+    optimizer: FlatAdam,
+    last_backward: Callable[[Tensor], None],
+) -> Iterator[Tensor]:
+    """Differentiate `loss` of each minibatch of `batch` (M, B), and yield its temporal-difference errors (B,)."""
+    count = len(batch.rewards)
+    columns = zip(*(_unbind(column, count) for column in batch), strict=True)
+    for number, (minibatch, outputs) in enumerate(zip(map(Batch._make, columns), target_outputs, strict=True)):
+        value, td_error = loss(minibatch, outputs)
+        optimizer.zero_grad()
+        (last_backward if number == count - 1 else torch.Tensor.backward)(value)
+        yield td_error
+
+
+def direct_gradients(
+    network: QNetwork, batch: Batch, target_values: Iterator[Tensor], *, is_double: bool, is_huber: bool
+) -> Iterator[Tensor]:
+    """Do what `autograd_gradients` does for plain action values, without autograd, in fewer, larger operations."""
+    count, size = batch.rewards.shape
+    columns = zip(
+        # One forward answers for both observations.
+        (torch.cat((batch.obs, batch.next_obs), dim=1) if is_double else batch.obs).unbind(),
+        batch.actions.unsqueeze(2).unbind(),
+        batch.rewards.unsqueeze(2).unbind(),
+        batch.discounts.unsqueeze(2).unbind(),
+        _unbind(None if batch.weights is None else batch.weights.unsqueeze(2), count),
+        target_values,
+        strict=True,
+    )
+    for obs, actions, rewards, discounts, weights, target_q in columns:
+        with torch.no_grad():
+            activations = network.activate(obs)
+            chooser = activations[-1][size:] if is_double else target_q  # (B, A)
+            next_q = target_q.gather(1, chooser.argmax(dim=1, keepdim=True))  # (B, 1)
+            *inputs, q = (activation[:size] for activation in activations)
+            td_error = torch.addcmul(rewards, discounts, next_q) - q.gather(1, actions)  # (B, 1)
+            # The loss's derivative by the taken action's value; Huber with its corner at 1 clips it there.
+            slope = td_error.clamp(-1.0, 1.0) if is_huber else 2.0 * td_error
+            slope.mul_(-1.0 / size)
+            if weights is not None:
+                slope.mul_(weights)
+            network.backpropagate(inputs, torch.zeros_like(q).scatter_(1, actions, slope))
+        yield td_error.squeeze(1)
+
+
+def target_outputs(target_network: nn.Module, next_obs: Tensor, until_update: Callable[[], int]) -> Iterator[Tensor]:
+    """Yield the target network's answer to each minibatch of `next_obs` (M, B, ...).
+
+    One forward serves as many minibatches as there are before the target network's next update, which
+    `until_update` counts at any time.
+    """
+    start = 0
+    while start < len(next_obs):
+        block = next_obs[start : start + min(until_update(), _TARGET_BLOCK)]  # (m, B, ...)
+        with torch.no_grad():
+            outputs = target_network(block.flatten(0, 1)).unflatten(0, block.shape[:2])
+        yield from outputs.unbind()
+        start += len(block)
+
+
+def _unbind(column: Tensor | None, count: int) -> Sequence[Tensor | None]:
+    return [None] * count if column is None else column.unbind()
