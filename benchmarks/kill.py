@@ -121,7 +121,10 @@ def _after_an_evaluation(attempt: Attempt, draw: random.Random) -> None:
 def _while_saving(attempt: Attempt, draw: random.Random) -> None:
     """Wait until a file is half written."""
     evaluations, wanted = draw.randint(0, 2), draw.choice(["last", "last", "best", "metrics"])
-    attempt.until(lambda: attempt.lines() >= evaluations and wanted in attempt.saving())
+    # There may be no better one to come.
+    attempt.until(
+        lambda: attempt.lines() > evaluations + 3 or (attempt.lines() >= evaluations and wanted in attempt.saving())
+    )
 
 
 def soak(
@@ -245,7 +248,7 @@ def main() -> None:
     counts = {signal.SIGKILL: 6, signal.SIGINT: 2, signal.SIGTERM: 2}
     if not given.quick:
         counts = {signal.SIGKILL: 30, signal.SIGINT: 15, signal.SIGTERM: 15}
-    arguments = [f"--trainer.max_epochs={2 * max(counts.values()) + 4}"]
+    arguments = [f"--trainer.max_epochs={3 * max(counts.values()) + 10}"]
     context, reports = processes(), {}
     with tempfile.TemporaryDirectory() as folder:
         straight = run_straight(context, Path(folder, "straight"), arguments)
