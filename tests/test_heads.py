@@ -196,11 +196,30 @@ def test_support_is_derived_from_the_return_range() -> None:
 # ---- Munchausen
 
 
+def terms(minibatch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    return minibatch.actions, minibatch.rewards, minibatch.discounts
+
+
+def test_munchausen_updates_without_autograd_are_those_of_autograd() -> None:
+    modules = []
+    for module in (DQN(1, 2, hidden=(8, 8), munchausen_temperature=0.1) for _ in range(2)):
+        modules.append(module)
+        module.load_state_dict(modules[0].state_dict())
+    modules[1]._is_direct = lambda: False
+    minibatch = batch([0, 1, 2], [0, 1, 0], [-1.0, -1.0, 2.0], [1, 2, 0], [0.9, 0.9, 0.0])
+    columns = Batch(*(None if column is None else torch.stack([column] * 5) for column in minibatch))
+    for module in modules:
+        module.update(columns, module.configure_optimizers()["optimizer"])
+
+    for direct, autograd in zip(*(module.q_network.parameters() for module in modules), strict=True):
+        torch.testing.assert_close(direct, autograd, rtol=1e-4, atol=1e-6)
+
+
 def test_munchausen_target() -> None:
     head = DQN(1, 2).head
     returns, next_returns = torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([[math.log(4.0), 0.0]])
     minibatch = batch([0], [0], [-1.0], [0], [0.5])
-    target = munchausen_target(head, minibatch, returns, next_returns, temperature=1.0)
+    target = munchausen_target(head, *terms(minibatch), returns, next_returns, temperature=1.0)
 
     # The taken action has probability 1/4, and log(1/4) < -1 is cut at -1. The next policy is (0.8, 0.2).
     soft_value = 0.8 * (math.log(4.0) - math.log(0.8)) + 0.2 * (0.0 - math.log(0.2))
@@ -211,7 +230,7 @@ def test_munchausen_mixes_the_quantiles_of_all_actions() -> None:
     head = QuantileHead(2)
     next_returns = torch.tensor([[[1.0, 3.0], [0.0, 4.0]]])  # Equal means: the policy is (0.5, 0.5).
     minibatch = batch([0], [0], [0.0], [0], [1.0])
-    target = munchausen_target(head, minibatch, torch.zeros(1, 2, 2), next_returns, temperature=0.1)
+    target = munchausen_target(head, *terms(minibatch), torch.zeros(1, 2, 2), next_returns, temperature=0.1)
 
     bonus, entropy = 0.9 * 0.1 * math.log(0.5), 0.1 * math.log(2.0)
     assert target.tolist()[0] == pytest.approx([0.5 + bonus + entropy, 3.5 + bonus + entropy])

@@ -156,7 +156,8 @@ class DQN(L.LightningModule):
             next_returns = head.returns(target_outputs)  # (B, A) or (B, A, N)
             if self.munchausen_temperature is not None:
                 returns = head.returns(self.target_network(batch.obs))  # (B, A) or (B, A, N)
-                return munchausen_target(head, batch, returns, next_returns, self.munchausen_temperature)
+                terms = batch.actions, batch.rewards, batch.discounts
+                return munchausen_target(head, *terms, returns, next_returns, self.munchausen_temperature)
             chooser = head.returns(self.q_network(batch.next_obs)) if self.is_double else next_returns
             next_actions = head.means(chooser).argmax(dim=1)  # (B,)
             return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
@@ -265,12 +266,24 @@ class DQN(L.LightningModule):
         network = self.q_network
         # Autograd has nothing to do for the network that acro brings, with a plain loss of plain values.
         is_plain_network = type(network) is QNetwork and not network.dueling and not network.noisy
-        if is_plain_network and self.head.outputs is None and self.munchausen_temperature is None:
-            is_huber = self.hparams["loss"] == "huber"
+        if is_plain_network and self.head.outputs is None:
+            temperature = self.munchausen_temperature
             return direct_gradients(
-                cast(QNetwork, network), batch, outputs, is_double=self.is_double, is_huber=is_huber
+                cast(QNetwork, network),
+                batch,
+                outputs,
+                is_double=self.is_double and temperature is None,
+                is_huber=self.hparams["loss"] == "huber",
+                own_target=None if temperature is None else self._munchausen_target,
             )
         return autograd_gradients(self.loss, batch, outputs, optimizer, last_backward)
+
+    def _munchausen_target(
+        self, obs: Tensor, actions: Tensor, rewards: Tensor, discounts: Tensor, target_q: Tensor
+    ) -> Tensor:
+        assert self.munchausen_temperature is not None
+        returns: Tensor = self.target_network(obs)
+        return munchausen_target(self.head, actions, rewards, discounts, returns, target_q, self.munchausen_temperature)
 
     @torch.no_grad()
     def _update_target(self, optimizer: FlatAdam) -> None:

@@ -33,9 +33,19 @@ def autograd_gradients(
 
 
 def direct_gradients(
-    network: QNetwork, batch: Batch, target_values: Iterator[Tensor], *, is_double: bool, is_huber: bool
+    network: QNetwork,
+    batch: Batch,
+    target_values: Iterator[Tensor],
+    *,
+    is_double: bool,
+    is_huber: bool,
+    own_target: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """Do what `autograd_gradients` does for plain action values, without autograd, in fewer, larger operations."""
+    """Do what `autograd_gradients` does for plain action values, without autograd, in fewer, larger operations.
+
+    `own_target` makes the target (B,) from obs, actions, rewards, discounts and the target network's values, in place
+    of rewards + discounts * the value of the best next action.
+    """
     count, size = batch.rewards.shape
     columns = zip(
         # One forward answers for both observations.
@@ -50,10 +60,15 @@ def direct_gradients(
     for obs, actions, rewards, discounts, weights, target_q in columns:
         with torch.no_grad():
             activations = network.activate(obs)
-            chooser = activations[-1][size:] if is_double else target_q  # (B, A)
-            next_q = target_q.gather(1, chooser.argmax(dim=1, keepdim=True))  # (B, 1)
+            if own_target is None:
+                chooser = activations[-1][size:] if is_double else target_q  # (B, A)
+                next_q = target_q.gather(1, chooser.argmax(dim=1, keepdim=True))  # (B, 1)
+                td_target = torch.addcmul(rewards, discounts, next_q)  # (B, 1)
+            else:
+                terms = actions.squeeze(1), rewards.squeeze(1), discounts.squeeze(1)
+                td_target = own_target(obs, *terms, target_q).unsqueeze(1)  # (B, 1)
             *inputs, q = (activation[:size] for activation in activations)
-            td_error = torch.addcmul(rewards, discounts, next_q) - q.gather(1, actions)  # (B, 1)
+            td_error = td_target - q.gather(1, actions)  # (B, 1)
             # The loss's derivative by the taken action's value; Huber with its corner at 1 clips it there.
             slope = td_error.clamp(-1.0, 1.0) if is_huber else 2.0 * td_error
             slope.mul_(-1.0 / size)
