@@ -314,7 +314,8 @@ def _shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     found = np.dtype(dtype)
-    native: np.dtype[Any] = found.newbyteorder("=")
+    # The one object that arrays of it have as well: who compares dtypes need not look inside.
+    native: np.dtype[Any] = np.dtype(found.type)
     if native not in replay_file.DTYPES:
         raise ValueError(f"{name} must be a bool, integer or float dtype of at most 64 bits, got {found}")
     return native

@@ -287,13 +287,13 @@ impl Rings {
 /// A record's last 8 bytes: reward and link. O(1).
 #[inline(always)]
 pub(crate) fn tail(record: &[u8]) -> (f32, u32) {
-    let Some((_, &[a, b, c, d, e, f, g, h])) = record.split_last_chunk::<8>() else {
+    // Two chunks and not eight bytes: those would be loaded one by one.
+    let tail = record.last_chunk::<8>();
+    let halves = tail.and_then(|tail| Some((tail.first_chunk()?, tail.last_chunk()?)));
+    let Some((&reward, &link)) = halves else {
         unreachable!()
     };
-    (
-        f32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-    )
+    (f32::from_ne_bytes(reward), u32::from_ne_bytes(link))
 }
 
 /// The row of the side store that a link names. O(1).
