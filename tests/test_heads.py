@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from acro import DQN, Batch, Experience
 from acro.heads import CategoricalHead, QuantileHead, return_range, warn_of_narrow_support
 from acro.munchausen import munchausen_target
+from acro.networks import QNetwork
 from acro.noisy import NoisyLinear
 
 
@@ -201,11 +202,13 @@ def terms(minibatch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_munchausen_updates_without_autograd_are_those_of_autograd() -> None:
-    modules = []
-    for module in (DQN(1, 2, hidden=(8, 8), munchausen_temperature=0.1) for _ in range(2)):
-        modules.append(module)
-        module.load_state_dict(modules[0].state_dict())
-    modules[1]._is_direct = lambda: False
+    class OwnNetwork(QNetwork):
+        """Another class than acro's, so that autograd is used."""
+
+    modules = [
+        DQN(1, 2, munchausen_temperature=0.1, network=network(1, 2, (8, 8))) for network in (QNetwork, OwnNetwork)
+    ]
+    modules[1].load_state_dict(modules[0].state_dict())
     minibatch = batch([0, 1, 2], [0, 1, 0], [-1.0, -1.0, 2.0], [1, 2, 0], [0.9, 0.9, 0.0])
     columns = Batch(*(None if column is None else torch.stack([column] * 5) for column in minibatch))
     for module in modules:
