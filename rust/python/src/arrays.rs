@@ -23,7 +23,7 @@ pub(crate) fn is_plain(array: &Bound<'_, PyUntypedArray>, dtype: &Bound<'_, PyAr
         && (found.is(dtype) || is_equivalent(&found, dtype))
 }
 
-/// As `is_equiv_to`, which takes 100 ns to tell float32 from float64.
+/// As `is_equiv_to`, which asks NumPy even to tell float32 from float64.
 fn is_equivalent(found: &Bound<'_, PyArrayDescr>, dtype: &Bound<'_, PyArrayDescr>) -> bool {
     found.kind() == dtype.kind() && found.itemsize() == dtype.itemsize() && found.is_equiv_to(dtype)
 }
