@@ -16,7 +16,7 @@ import torch
 
 from acro import collector as collecting
 from acro import fit
-from acro.networks import QNetwork
+from acro.gradients import DirectLayers
 from acro.optimizer import FlatAdam
 from benchmarks.results import Table, save, show
 
@@ -142,7 +142,7 @@ def main() -> None:
 def profiled(arguments: list[str]) -> dict[str, float]:
     """Return the seconds by label of one run."""
     profile = Profile()
-    originals = collecting.greedy_actions, QNetwork.activate, QNetwork.backpropagate
+    originals = collecting.greedy_actions, DirectLayers.activate, DirectLayers.backpropagate
     steps = FlatAdam.step_directly, FlatAdam.clip_gradient, FlatAdam.step
     with tempfile.TemporaryDirectory() as root, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -153,13 +153,13 @@ def profiled(arguments: list[str]) -> dict[str, float]:
                 profile.wrap(callback, hook, "other callbacks")
         cli.trainer.callbacks.insert(0, Attach(profile))  # type: ignore[attr-defined]
         profile.wrap(collecting, "greedy_actions", "acting")
-        _wrap_methods(profile, QNetwork, activate="update: forward", backpropagate="update: backward")
+        _wrap_methods(profile, DirectLayers, activate="update: forward", backpropagate="update: backward")
         optimizer = "update: optimizer"
         _wrap_methods(profile, FlatAdam, step_directly=optimizer, clip_gradient=optimizer, step=optimizer)
         try:
             cli.trainer.fit(cli.model, cli.datamodule)
         finally:
-            collecting.greedy_actions, QNetwork.activate, QNetwork.backpropagate = originals  # type: ignore[assignment]
+            collecting.greedy_actions, DirectLayers.activate, DirectLayers.backpropagate = originals  # type: ignore[assignment]
             FlatAdam.step_directly, FlatAdam.clip_gradient, FlatAdam.step = steps  # type: ignore[method-assign]
     return dict(profile.seconds)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,7 @@ def direct_gradients(
     `own_target` makes the target (B,) from obs, actions, rewards, discounts and the target network's values, in place
     of rewards + discounts * the value of the best next action.
     """
+    layers = DirectLayers(network)
     count, size = batch.rewards.shape
     columns = zip(
         # One forward answers for both observations.
@@ -59,7 +61,7 @@ def direct_gradients(
     )
     for obs, actions, rewards, discounts, weights, target_q in columns:
         with torch.no_grad():
-            activations = network.activate(obs)
+            activations = layers.activate(obs)
             if own_target is None:
                 chooser = activations[-1][size:] if is_double else target_q  # (B, A)
                 next_q = target_q.gather(1, chooser.argmax(dim=1, keepdim=True))  # (B, 1)
@@ -74,8 +76,44 @@ def direct_gradients(
             slope.mul_(-1.0 / size)
             if weights is not None:
                 slope.mul_(weights)
-            network.backpropagate(inputs, torch.zeros_like(q).scatter_(1, actions, slope))
+            layers.backpropagate(inputs, torch.zeros_like(q).scatter_(1, actions, slope))
         yield td_error.squeeze(1)
+
+
+class DirectLayers:
+    """The linear layers of a network, for a forward and a backward pass without autograd.
+
+    Autograd, and looking parameters up in modules, cost about as much as the arithmetic of networks this small. The
+    tensors are looked up once; they must stay the parameters' storage, and `grad` theirs.
+    """
+
+    def __init__(self, network: QNetwork) -> None:
+        self._layers = [
+            (layer.weight, layer.weight.t(), layer.bias, layer.weight.grad, layer.bias.grad)
+            for layer in cast(Iterable[nn.Linear], network.layers)
+        ]
+
+    def activate(self, obs: Tensor) -> list[Tensor]:
+        """Return the float32 inputs (B, n) of every layer, and last the outputs (B, A)."""
+        activations = [obs.flatten(1).float()]
+        for _, transposed, bias, _, _ in self._layers:
+            if len(activations) > 1:
+                activations[-1].relu_()
+            activations.append(torch.addmm(bias, activations[-1], transposed))
+        return activations
+
+    def backpropagate(self, inputs: list[Tensor], gradient: Tensor) -> None:
+        """Overwrite every parameter's `grad`, given the layers' inputs and the loss's gradient by the outputs."""
+        for (weight, _, _, weight_grad, bias_grad), layer_inputs in zip(
+            reversed(self._layers), reversed(inputs), strict=True
+        ):
+            torch.mm(gradient.t(), layer_inputs, out=weight_grad)
+            torch.sum(gradient, 0, out=bias_grad)
+            if layer_inputs is not inputs[0]:
+                gradient = _threshold_backward(gradient.mm(weight), layer_inputs, 0)
+
+
+_threshold_backward = torch.ops.aten.threshold_backward.default
 
 
 def target_outputs(target_network: nn.Module, next_obs: Tensor, until_update: Callable[[], int]) -> Iterator[Tensor]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from acro.noisy import NoisyLinear
@@ -59,24 +57,3 @@ class QNetwork(nn.Module):
             return outputs
         value, advantages = outputs[:, :1], outputs[:, 1:]
         return value + advantages - advantages.mean(dim=1, keepdim=True)
-
-    # Autograd costs about as much as the arithmetic of networks this small: these two are forward and backward without
-    # it, for the update of plain action values.
-
-    def activate(self, obs: Tensor) -> list[Tensor]:
-        """Return the float32 inputs (B, n) of every layer, and last the outputs; nothing may require a gradient."""
-        activations = [obs.flatten(1).float()]
-        for layer in cast(Iterable[nn.Linear], self.layers):
-            if len(activations) > 1:
-                activations[-1].relu_()
-            activations.append(torch.addmm(layer.bias, activations[-1], layer.weight.t()))
-        return activations
-
-    def backpropagate(self, inputs: list[Tensor], gradient: Tensor) -> None:
-        """Overwrite every parameter's `grad`, given the layers' inputs and the loss's gradient by the outputs."""
-        for index in reversed(range(len(inputs))):
-            layer = cast(nn.Linear, self.layers[index])
-            torch.mm(gradient.t(), inputs[index], out=layer.weight.grad)
-            torch.sum(gradient, 0, out=layer.bias.grad)
-            if index:
-                gradient = torch.ops.aten.threshold_backward(gradient.mm(layer.weight), inputs[index], 0)

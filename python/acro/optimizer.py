@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,9 +76,21 @@ class FlatAdam(torch.optim.Adam):
         elif (found := norm.item()) > max_norm:
             self.flat_grad.mul_(max_norm / found)
 
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Step as Adam does; `closure` is called first, and what it returns is returned."""
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        self.step_directly()
+        return result
+
     @torch.no_grad()
     def step_directly(self) -> None:
-        """Do what `step` does, with the same kernel, without the Python around it: 12 us where `step` takes 45."""
+        """Do what torch's `Adam.step` does, with the same kernel, in 12 us where that takes 45 to 700.
+
+        torch looks for an accelerator in every step, and hooks and profiling are wrapped around it.
+        """
         (group,), state = self.param_groups, self.state[self.flat]
         beta1, beta2 = group["betas"]
         torch._fused_adam_(
