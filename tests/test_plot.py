@@ -32,6 +32,15 @@ def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
+def test_running_mean_is_of_the_last_20_training_episodes() -> None:
+    returns = [float(-number) for number in range(30)]
+    figure = draw_run(RUN, title="", training=(list(range(30)), returns))
+
+    drawn = figure.axes[0].lines[1].get_ydata()
+    expected = [np.mean(returns[max(0, last - 19) : last + 1]) for last in range(30)]
+    np.testing.assert_allclose(drawn, expected)
+
+
 def test_picture_of_a_run_names_all_that_it_shows() -> None:
     figure = draw_run(RUN, title="acro/Acrobot-v1", threshold=-100.0, training=([50, 150], [-500.0, -300.0]))
 
@@ -41,6 +50,7 @@ def test_picture_of_a_run_names_all_that_it_shows() -> None:
     assert axes.get_ylabel() == "return of an episode (sum of rewards)"
     assert legend(figure) == [
         "training episodes",
+        "training, mean of the last 20 episodes",
         "evaluation, 10th to 90th percentile",
         "evaluation, mean",
         "solved: -100",

@@ -37,6 +37,10 @@ class CurvePoint(NamedTuple):
     p90: float
 
 
+# Few enough to follow learning that takes a few hundred episodes.
+RUNNING_MEAN_EPISODES = 20
+
+
 def draw_run(
     points: Sequence[CurvePoint],
     *,
@@ -44,7 +48,7 @@ def draw_run(
     threshold: float | None = None,
     training: tuple[Sequence[float], Sequence[float]] = ((), ()),
 ) -> Figure:
-    """Draw one run: evaluation mean and band, its best point, what training episodes returned.
+    """Draw one run: evaluation mean and band, its best point, training episodes and their running mean.
 
     Args:
         points: In order of their steps.
@@ -56,6 +60,13 @@ def draw_run(
     steps, mean, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
     if len(training[0]):
         axes.plot(*training, ".", color=_TRAINING, alpha=0.4, markersize=3, rasterized=True, label="training episodes")
+        axes.plot(
+            training[0],
+            _running_mean(training[1]),
+            color=_TRAINING,
+            linewidth=1.2,
+            label=f"training, mean of the last {RUNNING_MEAN_EPISODES} episodes",
+        )
     axes.fill_between(
         steps, low, high, color=_MEAN, alpha=0.25, linewidth=0, label="evaluation, 10th to 90th percentile"
     )
@@ -67,6 +78,14 @@ def draw_run(
         axes.plot(best.step, best.mean, "*", color=_BEST, markersize=11, linestyle="none", label=label)
     axes.legend(loc="lower right", fontsize=9)
     return figure
+
+
+def _running_mean(returns: Sequence[float]) -> NDArray[np.float64]:
+    """Return the mean of each episode's return and of up to 19 before it."""
+    sums = np.cumsum(np.concatenate([[0.0], returns]))
+    last = np.arange(1, len(sums))
+    first = np.maximum(last - RUNNING_MEAN_EPISODES, 0)
+    return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def draw_runs(groups: Mapping[str, Sequence[Sequence[CurvePoint]]], *, title: str, threshold: float | None) -> Figure:
