@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import torch
 from benchmarks.kill import compare
 
-from acro import fit
+from acro import DQN, Experience, fit
 
 SMALL = [
     "--trainer.max_epochs=4",
@@ -152,6 +153,19 @@ def test_run_without_evaluations_ends_with_its_last_weights(tmp_path: Path, caps
     assert run(root, "--trainer.limit_val_batches=0", "--trainer.max_epochs=1") == 0
 
     assert "over 3 episodes; not solved (>= -100)" in capsys.readouterr().out
+
+
+def test_help_explains_every_setting_of_acro(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+
+    for owner, prefix in ((Experience, "data"), (DQN, "model")):
+        linked = {"observation_size", "num_actions", "return_range", "seed"}
+        for name in inspect.signature(owner).parameters.keys() - linked:
+            assert f"--{prefix}.{name} " in shown, name
+    assert "--preset NAME" in shown
+    assert max(map(len, shown.splitlines()[1:])) <= 120
+    assert len(shown.splitlines()) < 150
 
 
 def test_second_run_gets_a_folder_of_its_own(straight: Path) -> None:

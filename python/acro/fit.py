@@ -35,6 +35,7 @@ from acro.metrics_csv import MetricsCSV
 from acro.plot import reward_threshold
 from acro.rendering import render_episodes
 from acro.runs import Run
+from acro.usage import USAGE, usage
 
 logger = logging.getLogger("acro")
 
@@ -87,8 +88,7 @@ class FitCLI(LightningCLI):
                 "default_config_files": defaults if resumed is None else [str(resumed.config)],
                 "exit_on_error": False,
                 "prog": "python -m acro.fit",
-                "usage": "python -m acro.fit [--preset NAME] [--config FILE] [--seed_everything N] "
-                "[--ckpt_path PATH|last] [--model.*] [--data.*] [--trainer.*]",
+                "usage": USAGE,
                 "description": "Train a DQN agent; without arguments, one that swings Acrobot up.",
             },
             trainer_defaults={
@@ -181,6 +181,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad arguments, 130 after Ctrl-C and 143 after SIGTERM.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(argv):
+        print(usage(preset_names()))
+        return 0
+    argv = ["--help" if argument == "--help_all" else argument for argument in argv]
     _speak_plainly()
     try:
         cli = _prepare(argv)
