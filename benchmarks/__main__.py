@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 # Not measurements of their own.
-_PARTS = {"__main__", "replay_peers", "report", "results"}
+_PARTS = {"__main__", "differences", "replay_peers", "report", "results"}
 
 
 def main() -> int:
