@@ -110,7 +110,7 @@ def test_fast_dev_run_draws_nothing(tmp_path: Path) -> None:
 
 
 def test_episodes_are_spread_from_worst_to_best() -> None:
-    evaluation = Evaluation(0, np.array([-5.0, -1.0, -9.0, -3.0, -7.0]), np.ones(5, dtype=np.int64))
+    evaluation = Evaluation(0, np.array([-5.0, -1.0, -9.0, -3.0, -7.0]), np.ones(5, dtype=np.int64), [])
 
     assert choose_episodes(evaluation, 1) == [0]
     assert choose_episodes(evaluation, 3) == [2, 0, 1]

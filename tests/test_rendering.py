@@ -7,6 +7,7 @@ import random
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import drawing_envs  # noqa: F401 - registers them
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 from acro import QNetwork, evaluate, gif, rendering
 from acro.evaluation import Episodes
 from acro.gif import GifWriter
-from acro.rendering import render_episodes
+from acro.rendering import RenderedEpisode, render_episodes
 
 DRAWING = Episodes("drawing/Drawing-v0", 5, 0, {})
 
@@ -26,6 +27,10 @@ DRAWING = Episodes("drawing/Drawing-v0", 5, 0, {})
 def network() -> QNetwork:
     torch.manual_seed(0)
     return QNetwork(3, 2, hidden=(8,))
+
+
+def draw(network: QNetwork, episodes: Episodes, indices: list[int], path: Path, **how: Any) -> list[RenderedEpisode]:
+    return render_episodes(episodes, evaluate(network, *episodes), indices, path, **how)
 
 
 def hundredths(path: Path) -> list[int]:
@@ -62,7 +67,7 @@ def test_gif_shows_the_episode_that_was_evaluated(
     episodes = Episodes(env_id, 132, 11, {"max_episode_steps": 25})
     evaluation = evaluate(network, *episodes)
 
-    rendered = render_episodes(network, episodes, indices, tmp_path / "a.gif")
+    rendered = render_episodes(episodes, evaluation, indices, tmp_path / "a.gif")
 
     assert [episode.episode_return for episode in rendered] == evaluation.returns[indices].tolist()
     assert [episode.length for episode in rendered] == evaluation.lengths[indices].tolist()
@@ -72,7 +77,7 @@ def test_every_frame_is_shown_for_the_time_step_of_the_environment(tmp_path: Pat
     network = QNetwork(6, 3, hidden=(8,))
     episodes = Episodes("acro/Acrobot-v1", 1, 0, {"max_episode_steps": 9})
 
-    render_episodes(network, episodes, [0], tmp_path / "a.gif")
+    draw(network, episodes, [0], tmp_path / "a.gif")
 
     assert hundredths(tmp_path / "a.gif") == [20] * 9 + [150]
 
@@ -80,26 +85,26 @@ def test_every_frame_is_shown_for_the_time_step_of_the_environment(tmp_path: Pat
 def test_time_step_that_no_delay_can_show_keeps_the_pace(network: QNetwork, tmp_path: Path) -> None:
     episodes = DRAWING._replace(env_kwargs={"dt": 0.008, "length": 31})
 
-    render_episodes(network, episodes, [0], tmp_path / "a.gif")
+    draw(network, episodes, [0], tmp_path / "a.gif")
 
     # Every third step, each 2.4 hundredths of a second long, and the end.
     assert hundredths(tmp_path / "a.gif") == [2, 3, 2, 3, 2, 2, 3, 2, 3, 2, 2, 150]
 
 
 def test_without_a_time_step_the_speed_is_the_renderers(network: QNetwork, tmp_path: Path) -> None:
-    render_episodes(network, DRAWING, [0], tmp_path / "a.gif")
+    draw(network, DRAWING, [0], tmp_path / "a.gif")
 
     assert hundredths(tmp_path / "a.gif") == [10] * 12 + [150]
 
 
 def test_fps_sets_the_speed(network: QNetwork, tmp_path: Path) -> None:
-    render_episodes(network, DRAWING, [0], tmp_path / "a.gif", fps=25)
+    draw(network, DRAWING, [0], tmp_path / "a.gif", fps=25)
 
     assert hundredths(tmp_path / "a.gif") == [4] * 12 + [150]
 
 
 def test_caption_and_return_stand_above_the_picture(network: QNetwork, tmp_path: Path) -> None:
-    render_episodes(network, DRAWING, [0], tmp_path / "a.gif", caption="after 100 steps")
+    draw(network, DRAWING, [0], tmp_path / "a.gif", caption="after 100 steps")
 
     first, second = frames(tmp_path / "a.gif")[:2]
     band, middle = slice(0, 24), first.shape[1] // 2
@@ -111,8 +116,8 @@ def test_caption_and_return_stand_above_the_picture(network: QNetwork, tmp_path:
 def test_long_episode_is_cut_with_a_note(network: QNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "MAX_FRAMES", 6)
 
-    (cut,) = render_episodes(network, DRAWING, [0], tmp_path / "cut.gif")
-    (whole,) = render_episodes(network, DRAWING._replace(env_kwargs={"length": 5}), [0], tmp_path / "whole.gif")
+    (cut,) = draw(network, DRAWING, [0], tmp_path / "cut.gif")
+    (whole,) = draw(network, DRAWING._replace(env_kwargs={"length": 5}), [0], tmp_path / "whole.gif")
 
     assert (cut.length, cut.is_cut) == (5, True)
     assert (whole.length, whole.is_cut) == (5, False)
@@ -128,7 +133,7 @@ def test_failure_halfway_leaves_nothing_behind(network: QNetwork, old: bytes | N
     episodes = DRAWING._replace(env_id="drawing/FailsHalfway-v0")
 
     with pytest.raises(ValueError, match=r"cannot draw drawing/FailsHalfway-v0: render\(\) returned NoneType"):
-        render_episodes(network, episodes, [0], path)
+        draw(network, episodes, [0], path)
 
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if old is None else [old])
 
@@ -137,7 +142,7 @@ def test_environment_without_pictures_is_an_error(network: QNetwork, tmp_path: P
     episodes = DRAWING._replace(env_id="drawing/WithoutPictures-v0")
 
     with pytest.raises(ValueError, match=r"cannot draw drawing/WithoutPictures-v0: it has no render mode 'rgb_array'"):
-        render_episodes(network, episodes, [0], tmp_path / "a.gif")
+        draw(network, episodes, [0], tmp_path / "a.gif")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -147,20 +152,17 @@ def test_missing_pygame_says_what_to_install(tmp_path: Path, monkeypatch: pytest
     episodes = Episodes("acro/Acrobot-v1", 1, 0, {})
 
     with pytest.raises(ImportError, match=r"pip install .*gymnasium\[classic-control\]"):
-        render_episodes(QNetwork(6, 3), episodes, [0], tmp_path / "a.gif")
+        draw(QNetwork(6, 3), episodes, [0], tmp_path / "a.gif")
 
 
-def test_drawing_changes_neither_modes_nor_randomness_nor_the_environment_variables(
-    network: QNetwork, tmp_path: Path
-) -> None:
-    network.layers[-1].eval()
+def test_drawing_changes_neither_randomness_nor_the_environment_variables(network: QNetwork, tmp_path: Path) -> None:
+    evaluation = evaluate(network, *DRAWING)
 
     def everything() -> object:
-        modes = [module.training for module in network.modules()]
-        return modes, random.getstate(), numpy_state(), torch.get_rng_state().tolist(), dict(os.environ)
+        return random.getstate(), numpy_state(), torch.get_rng_state().tolist(), dict(os.environ)
 
     before = everything()
-    render_episodes(network, DRAWING, [0, 1], tmp_path / "a.gif")
+    render_episodes(DRAWING, evaluation, [0, 1], tmp_path / "a.gif")
 
     assert everything() == before
 
@@ -171,7 +173,7 @@ def test_acrobot_episode_of_usual_length_takes_less_than_500_kilobytes(tmp_path:
     torch.nn.init.normal_(network.layers[-1].weight, std=3.0)
     episodes = Episodes("acro/Acrobot-v1", 1, 0, {"max_episode_steps": 120})
 
-    render_episodes(network, episodes, [0], tmp_path / "a.gif")
+    draw(network, episodes, [0], tmp_path / "a.gif")
 
     assert len(hundredths(tmp_path / "a.gif")) == 121
     assert (tmp_path / "a.gif").stat().st_size < 500_000

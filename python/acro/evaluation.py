@@ -29,11 +29,15 @@ class Episodes(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Undiscounted returns and lengths of greedy episodes; episode i was reset with `seed + i`."""
+    """Undiscounted returns and lengths of greedy episodes; episode i was reset with `seed + i`.
+
+    `actions[i]` (lengths[i],) are those of episode i: they play it again, for a picture say.
+    """
 
     seed: int
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
+    actions: list[NDArray[np.int64]]
 
     @property
     def mean(self) -> float:
@@ -92,29 +96,41 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: at least one episode must be played")
-    parts = []
+    returns, lengths, actions = [], [], []
     for first in range(0, episodes, MAX_SIDE_BY_SIDE):
         count = min(MAX_SIDE_BY_SIDE, episodes - first)
         env = envs.make_vec(env_id, count, autoreset_mode=AutoresetMode.NEXT_STEP, **(env_kwargs or {}))
         try:
-            parts.append(_play_once(network, env, seed + first, device))
+            part = _play_once(network, env, seed + first, device)
         finally:
             env.close()
-    returns, lengths = zip(*parts, strict=True)
-    return Evaluation(seed, np.concatenate(returns), np.concatenate(lengths))
+        returns.append(part[0])
+        lengths.append(part[1])
+        actions.extend(part[2])
+    return Evaluation(seed, np.concatenate(returns), np.concatenate(lengths), actions)
 
 
 def _play_once(
     network: nn.Module, env: VectorEnv, seed: int, device: torch.device | str
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Play each environment's first episode to its end; what follows an autoreset does not count."""
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[NDArray[np.int64]]]:
+    """Play each environment's first episode to its end; what follows an autoreset does not count.
+
+    Returns:
+        Returns (N,), lengths (N,) and the actions (length,) of each episode.
+    """
     returns = np.zeros(env.num_envs, dtype=np.float64)
     lengths = np.zeros(env.num_envs, dtype=np.int64)
     playing = np.ones(env.num_envs, dtype=np.bool_)
+    actions = np.zeros(env.num_envs, dtype=np.int64)
+    taken = []
     obs, _ = env.reset(seed=seed)
     while playing.any():
-        obs, rewards, terminated, truncated, _ = env.step(greedy_actions(network, obs, device))
+        # The network sees the episodes that still go on: towards the end, few of many.
+        actions[playing] = greedy_actions(network, obs[playing], device)
+        taken.append(actions.copy())
+        obs, rewards, terminated, truncated, _ = env.step(actions)
         returns[playing] += rewards[playing]
         lengths += playing
         playing &= ~(terminated | truncated)
-    return returns, lengths
+    by_step = np.stack(taken)  # (T, N)
+    return returns, lengths, [by_step[:length, index] for index, length in enumerate(lengths)]

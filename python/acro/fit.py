@@ -277,7 +277,7 @@ def _show_result(cli: FitCLI) -> None:
     best_step, _ = max(cli.curve.evaluations, key=lambda evaluation: evaluation[1], default=no_evaluation)
     try:
         caption = f"after {best_step:,} steps"
-        render_episodes(model, episodes, [evaluation.median_episode], run.folder / "final.gif", caption=caption)
+        render_episodes(episodes, evaluation, [evaluation.median_episode], run.folder / "final.gif", caption=caption)
     except (ImportError, ValueError) as error:
         logger.warning("no final.gif: %s", error)
     solved = _solved(reward_threshold(episodes.env_id), cli.curve.evaluations)

@@ -49,7 +49,8 @@ class QNetwork(nn.Module):
         *hidden_layers, head = self.layers
         activation = obs.flatten(1).float()
         for layer in hidden_layers:
-            activation = layer(activation).relu()
+            # In place: what a linear layer puts out is needed by nobody else, not even by its own backward pass.
+            activation = layer(activation).relu_()
         outputs: Tensor = head(activation)
         if self.outputs_per_action is not None:
             outputs = outputs.view(len(outputs), -1, self.outputs_per_action)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from acro.dqn import DQN
     from acro.evaluation import Episodes, Evaluation
 
 _DEFAULT_EPISODE = "median"
@@ -116,9 +115,9 @@ def _play(arguments: argparse.Namespace) -> None:
     print(_as_json(evaluation, env_id) if arguments.json else _as_table(evaluation, env_id))
     index = _choose(evaluation, arguments.episode)
     if arguments.gif is not None:
-        _draw(model, episodes, index, arguments.gif)
+        _draw(episodes, evaluation, index, arguments.gif)
     if arguments.human:
-        _show(model, episodes, index)
+        _show(episodes, evaluation, index)
 
 
 def _choose(evaluation: Evaluation, which: str) -> int:
@@ -169,20 +168,20 @@ def _as_table(evaluation: Evaluation, env_id: str) -> str:
     return "\n".join([*lines, *(f"{name:<8}{value}" for name, value in rows)])
 
 
-def _draw(model: DQN, episodes: Episodes, index: int, path: Path) -> None:
+def _draw(episodes: Episodes, evaluation: Evaluation, index: int, path: Path) -> None:
     from acro.rendering import render_episodes
 
-    (rendered,) = render_episodes(model, episodes, [index], path, caption=f"episode {index}")
+    (rendered,) = render_episodes(episodes, evaluation, [index], path, caption=f"episode {index}")
     cut = ", cut there" if rendered.is_cut else ""
     print(f"{path}: episode {index}, return {rendered.episode_return:g}, {rendered.length} steps{cut}", file=sys.stderr)
 
 
-def _show(model: DQN, episodes: Episodes, index: int) -> None:
+def _show(episodes: Episodes, evaluation: Evaluation, index: int) -> None:
     from acro.rendering import make_drawing, replay
 
     env = make_drawing(episodes, "human")
     try:
-        for _ in replay(model, env, episodes, index):
+        for _ in replay(env, evaluation, index):
             pass
     finally:
         env.close()

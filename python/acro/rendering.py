@@ -12,14 +12,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import nn
 
 from acro import envs
-from acro.evaluation import MAX_SIDE_BY_SIDE, Episodes, greedy_actions
+from acro.evaluation import Episodes, Evaluation
 from acro.files import replacing
 from acro.gif import GifWriter
 
@@ -46,41 +44,37 @@ class RenderedEpisode:
 
 
 def render_episodes(
-    network: nn.Module,
     episodes: Episodes,
+    evaluation: Evaluation,
     indices: Sequence[int],
     path: str | os.PathLike[str],
     *,
     caption: str = "",
     fps: float | None = None,
-    device: torch.device | str = "cpu",
 ) -> list[RenderedEpisode]:
     """Write the episodes `indices` of an evaluation, one after another, as one GIF.
 
-    Each is what `evaluate` played under the same index. Frames are written as they are drawn. The file is written
-    whole or not at all; no global random state and no mode of a module is changed.
+    Each is played again from its start by the actions that it had. Frames are written as they are drawn. The file is
+    written whole or not at all; no global random state is changed.
 
     Args:
-        network: Chooses the actions.
-        episodes: The evaluation that they belong to.
+        episodes: What was played.
+        evaluation: What came of it, as `evaluate` returned it.
         indices: Which of its episodes.
         path: The GIF; its folder must exist.
         caption: Drawn above the picture, beside the return so far.
         fps: Steps shown in a second; None takes the environment's own time step, for true speed.
-        device: Where `network` is.
 
     Raises:
         ImportError: The environment draws with a package that is not installed; the message says which.
         ValueError: The environment cannot draw frames.
         OSError: The file cannot be written.
     """
-    with replacing(path) as file, _headless(), _in_evaluation_mode(network):
+    with replacing(path) as file, _headless():
         writer = GifWriter(file)
         env = make_drawing(episodes, "rgb_array")
         try:
-            rendered = [
-                _append_episode(writer, network, env, episodes, index, caption, fps, device) for index in indices
-            ]
+            rendered = [_append_episode(writer, env, episodes, evaluation, index, caption, fps) for index in indices]
         except DependencyNotInstalled as error:
             raise ImportError(f"cannot draw {episodes.env_id}: {error}") from error
         finally:
@@ -89,33 +83,19 @@ def render_episodes(
     return rendered
 
 
-def replay(
-    network: nn.Module,
-    env: gymnasium.Env[Any, Any],
-    episodes: Episodes,
-    index: int,
-    device: torch.device | str = "cpu",
-) -> Iterator[tuple[float, bool]]:
+def replay(env: gymnasium.Env[Any, Any], evaluation: Evaluation, index: int) -> Iterator[tuple[float, bool]]:
     """Play episode `index` of an evaluation again, in one environment.
 
     Yields:
         The return so far and whether the episode has ended: after the reset, then after every step.
     """
-    # A matrix product may round a row differently in a batch of another size, and then two nearly equal action
-    # values change places. So the row is where `evaluate` had it, in a batch of the same size.
-    first = index - index % MAX_SIDE_BY_SIDE
-    rows, row = min(MAX_SIDE_BY_SIDE, episodes.episodes - first), index - first
-    obs, _ = env.reset(seed=episodes.seed + index)
-    episode_return, ended = 0.0, False
-    yield episode_return, ended
-    while not ended:
-        batch = np.zeros((rows, *obs.shape), dtype=obs.dtype)
-        batch[row] = obs
-        action = greedy_actions(network, batch, device)[row]
-        obs, reward, terminated, truncated, _ = env.step(action)
+    env.reset(seed=evaluation.seed + index)
+    episode_return = 0.0
+    yield episode_return, False
+    for action in evaluation.actions[index]:
+        _, reward, terminated, truncated, _ = env.step(action)
         episode_return += float(reward)
-        ended = bool(terminated or truncated)
-        yield episode_return, ended
+        yield episode_return, bool(terminated or truncated)
 
 
 def check_drawing(episodes: Episodes, render_mode: str) -> None:
@@ -153,18 +133,17 @@ def seconds_per_step(env: gymnasium.Env[Any, Any]) -> float:
 
 def _append_episode(
     writer: GifWriter,
-    network: nn.Module,
     env: gymnasium.Env[Any, Any],
     episodes: Episodes,
+    evaluation: Evaluation,
     index: int,
     caption: str,
     fps: float | None,
-    device: torch.device | str,
 ) -> RenderedEpisode:
     seconds = 1.0 / fps if fps else seconds_per_step(env)
     stride = max(1, math.ceil(_SHORTEST_DELAY_SECONDS / seconds - 1e-9))
     episode_return, length, is_cut = 0.0, 0, False
-    for length, (episode_return, ended) in enumerate(replay(network, env, episodes, index, device)):
+    for length, (episode_return, ended) in enumerate(replay(env, evaluation, index)):
         frame_index, is_between = divmod(length, stride)
         is_cut = not ended and frame_index == MAX_FRAMES - 1
         if is_between and not ended:
@@ -232,14 +211,3 @@ def _headless() -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-
-
-@contextmanager
-def _in_evaluation_mode(network: nn.Module) -> Iterator[None]:
-    modes: list[tuple[nn.Module, bool]] = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -68,13 +68,12 @@ class RenderGif(L.Callback):
             path = _path(trainer, epoch)
             path.parent.mkdir(exist_ok=True)
             render_episodes(
-                pl_module,
                 episodes,
+                evaluation,
                 choose_episodes(evaluation, self.episodes),
                 path,
                 caption=f"after {experience.env_steps:,} steps",
                 fps=self.fps,
-                device=pl_module.device,
             )
             return path
 
