@@ -217,6 +217,11 @@ class DQN(L.LightningModule):
 
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, factor)}
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a round's batch to `device`."""
+        # All of it is on the CPU already; Lightning would look through it for 60 us.
+        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
         """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...)."""
         if len(batch.rewards) == 0:
