@@ -8,6 +8,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import lightning as L
 import torch
@@ -124,9 +125,22 @@ def acro_seconds(env_id: str, steps: int) -> float:
 
 def sb3_seconds(steps: int) -> float:
     """Return the seconds of `steps` steps of Stable-Baselines3 with its zoo's settings."""
+    model = zoo_dqn()
+    model.learn(BURN_IN_STEPS)
+    start = time.perf_counter()
+    model.learn(steps, reset_num_timesteps=False)
+    return time.perf_counter() - start
+
+
+def zoo_dqn(seed: int | None = None) -> Any:
+    """Return Stable-Baselines3's DQN with the settings that its zoo has for Acrobot-v1.
+
+    Raises:
+        ImportError: Stable-Baselines3 is not installed.
+    """
     import stable_baselines3
 
-    model = stable_baselines3.DQN(
+    return stable_baselines3.DQN(
         "MlpPolicy",
         "Acrobot-v1",
         learning_rate=LEARNING_RATE,
@@ -140,12 +154,9 @@ def sb3_seconds(steps: int) -> float:
         exploration_fraction=0.12,
         exploration_final_eps=0.1,
         policy_kwargs={"net_arch": list(HIDDEN)},
+        seed=seed,
         device="cpu",
     )
-    model.learn(BURN_IN_STEPS)
-    start = time.perf_counter()
-    model.learn(steps, reset_num_timesteps=False)
-    return time.perf_counter() - start
 
 
 def rlox_seconds(steps: int) -> float:
