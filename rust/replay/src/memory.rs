@@ -70,6 +70,7 @@ impl ReplayMemory {
             (capacity / num_envs) as u32,
             obs_bytes,
             action_bytes,
+            alpha.map_or(0, |_| Priorities::bytes(capacity)),
         )?;
         let slots = rings.capacity();
         let priorities = alpha

@@ -87,20 +87,24 @@ const EMPTY: Ring = Ring {
 
 impl Rings {
     /// Ask for all memory at once; the system hands it out as it is first written.
+    ///
+    /// It is refused unless `besides` bytes, about to be asked for elsewhere, can be had as well.
     pub(crate) fn new(
         num_envs: usize,
         size: u32,
         obs_bytes: usize,
         action_bytes: usize,
+        besides: usize,
     ) -> Result<Self, Error> {
         let stride = (obs_bytes as u128 + action_bytes as u128 + 8).next_multiple_of(8);
-        let asked = stride * u128::from(size) * num_envs as u128;
+        let bytes = stride * u128::from(size) * num_envs as u128;
+        let asked = bytes + besides as u128;
         let available = available_bytes();
         let refused = || Error::OutOfMemory { asked, available };
         if available.is_some_and(|available| asked > u128::from(available)) {
             return Err(refused());
         }
-        let bytes = usize::try_from(asked).map_err(|_| refused())?;
+        let bytes = usize::try_from(bytes).map_err(|_| refused())?;
         let records = MmapMut::map_anon(bytes).map_err(|_| refused())?;
         #[cfg(target_os = "linux")]
         if bytes >= HUGE_BYTES {
