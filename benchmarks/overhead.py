@@ -115,12 +115,12 @@ def in_a_bare_loop(epochs: int) -> tuple[float, DQN]:
     dqn = module(source)
     source.setup("fit")
     source.trainer = SimpleNamespace(lightning_module=dqn)
-    optimizer = dqn.configure_optimizers()["optimizer"]
+    dqn.configure_optimizers()
     start = time.perf_counter()
     for _ in range(epochs * source.rounds_per_epoch):
         batch = source.round()
         if len(batch.rewards):
-            dqn.update(batch, optimizer)
+            dqn.update(batch)
     return time.perf_counter() - start, dqn
 
 

@@ -111,11 +111,11 @@ def bare_products(width: int) -> Callable[[], None]:
 def acro_update(width: int) -> Callable[[], None]:
     """Return a round of updates of acro's DQN."""
     dqn = DQN(OBSERVATION_SIZE, NUM_ACTIONS, (width, width))
-    optimizer = dqn.configure_optimizers()["optimizer"]
+    dqn.configure_optimizers()
     batch = random_batch()
 
     def stretch() -> None:
-        dqn.update(batch, optimizer)
+        dqn.update(batch)
 
     return stretch
 

@@ -125,10 +125,10 @@ def rounds(count: int) -> Batch:
 
 def test_hard_target_update_copies_every_n_updates() -> None:
     module = dqn(target_update_every=3)
-    optimizer = module.configure_optimizers()["optimizer"]
+    module.configure_optimizers()
     targets, onlines = [], []
     for _ in range(4):
-        module.update(rounds(1), optimizer)
+        module.update(rounds(1))
         targets.append(module.target_network.values.clone())
         onlines.append(module.q_network.values.detach().clone())
 
@@ -140,7 +140,8 @@ def test_hard_target_update_copies_every_n_updates() -> None:
 
 def test_soft_target_update_takes_its_share() -> None:
     module = dqn(target_update_every=1, tau=0.25)
-    module.update(rounds(1), module.configure_optimizers()["optimizer"])
+    module.configure_optimizers()
+    module.update(rounds(1))
 
     expected = 0.75 * torch.tensor(TARGET) + 0.25 * module.q_network.values.detach()
     torch.testing.assert_close(module.target_network.values, expected)
@@ -148,10 +149,11 @@ def test_soft_target_update_takes_its_share() -> None:
 
 def test_round_of_updates_equals_updates_one_by_one() -> None:
     together, apart = dqn(target_update_every=2), dqn(target_update_every=2)
-    together.update(rounds(5), together.configure_optimizers()["optimizer"])
-    optimizer = apart.configure_optimizers()["optimizer"]
+    together.configure_optimizers()
+    together.update(rounds(5))
+    apart.configure_optimizers()
     for _ in range(5):
-        apart.update(rounds(1), optimizer)
+        apart.update(rounds(1))
 
     assert torch.equal(together.q_network.values, apart.q_network.values)
     assert together.updates == apart.updates == 5
@@ -183,8 +185,8 @@ def test_update_without_autograd_equals_the_one_with_it(loss: str, double: bool,
     # A subclass may override forward, so it is not taken for acro's own network.
     autograd.q_network.__class__ = type("Subclass", (QNetwork,), {})
     for module in modules:
-        optimizer = module.configure_optimizers()["optimizer"]
-        td_errors.append(module.update(random_rounds(5, is_prioritized=is_prioritized), optimizer))
+        module.configure_optimizers()
+        td_errors.append(module.update(random_rounds(5, is_prioritized=is_prioritized)))
 
     torch.testing.assert_close(td_errors[0], td_errors[1])
     for left, right in zip(direct.parameters(), autograd.parameters(), strict=True):
@@ -206,9 +208,9 @@ def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) ->
     module, _ = train(tmp_path, epochs=2, callbacks=(rounds,))
     outside = DQN(6, 3, (16, 16), target_update_every=7)
     outside.load_state_dict(rounds.start)
-    optimizer = outside.configure_optimizers()["optimizer"]
+    outside.configure_optimizers()
     for batch in rounds.batches:
-        outside.update(batch, optimizer)
+        outside.update(batch)
 
     assert outside.updates == module.updates > 50
     for name, value in module.state_dict().items():

@@ -212,7 +212,8 @@ def test_munchausen_updates_without_autograd_are_those_of_autograd() -> None:
     minibatch = batch([0, 1, 2], [0, 1, 0], [-1.0, -1.0, 2.0], [1, 2, 0], [0.9, 0.9, 0.0])
     columns = Batch(*(None if column is None else torch.stack([column] * 5) for column in minibatch))
     for module in modules:
-        module.update(columns, module.configure_optimizers()["optimizer"])
+        module.configure_optimizers()
+        module.update(columns)
 
     for direct, autograd in zip(*(module.q_network.parameters() for module in modules), strict=True):
         torch.testing.assert_close(direct, autograd, rtol=1e-4, atol=1e-6)
@@ -287,7 +288,8 @@ def test_averaged_weights_follow_exponentially_and_serve_in_evaluation() -> None
     start = module.averaged_network.layers[0].weight.clone()
     minibatch = batch([0, 1], [0, 1], [1.0, 2.0], [1, 0], [0.5, 0.5])
     columns = Batch(*(None if column is None else torch.stack([column] * 2) for column in minibatch))
-    module.update(columns, module.configure_optimizers()["optimizer"])
+    module.configure_optimizers()
+    module.update(columns)
 
     share = 1 - 0.75**2
     expected = start + share * (module.q_network.layers[0].weight - start)
@@ -308,7 +310,8 @@ def test_every_head_learns_one_step_returns(head: str, options: dict[str, bool])
     # Terminated: the values are the rewards.
     minibatch = batch([0, 0, 1, 1], [0, 1, 0, 1], [-1.0, 1.0, 0.5, -0.5], [0] * 4, [0.0] * 4)
     columns = Batch(*(None if column is None else torch.stack([column] * 400) for column in minibatch))
-    module.update(columns, module.configure_optimizers()["optimizer"])
+    module.configure_optimizers()
+    module.update(columns)
 
     values = module.eval()(torch.tensor([[0.0], [1.0]]))
     torch.testing.assert_close(values, torch.tensor([[-1.0, 1.0], [0.5, -0.5]]), rtol=0, atol=0.15)

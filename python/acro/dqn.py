@@ -16,13 +16,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from acro.checkpoint import FORMAT_KEY, FORMAT_VERSION
 from acro.evaluation import Episodes, Evaluation, evaluate
-from acro.gradients import autograd_gradients, direct_gradients, target_outputs
+from acro.gradients import autograd_gradients, direct_gradients
 from acro.heads import LOSSES, make_head, of_actions, warn_of_narrow_support
 from acro.munchausen import munchausen_target
 from acro.networks import QNetwork
 from acro.noisy import reseed_noise
-from acro.optimizer import FlatAdam, flatten_parameters
+from acro.optimizer import FlatAdam
 from acro.replay import Batch
+from acro.updates import Updater
 
 # What must be the same for a checkpoint to fit.
 _SIZES = ("observation_size", "num_actions", "hidden", "dueling", "noisy", "head", "num_quantiles", "num_atoms")
@@ -124,9 +125,6 @@ class DQN(L.LightningModule):
         )
         self.munchausen_temperature = munchausen_temperature
         self.is_double = double
-        self.max_grad_norm = max_grad_norm
-        self.target_update_every = target_update_every
-        self.tau = tau
         self.updates = 0
         self.last_evaluation: Evaluation | None = None
         self.example_input_array = torch.zeros(1, observation_size)
@@ -205,10 +203,14 @@ class DQN(L.LightningModule):
         """Return Adam over flat parameters, and the learning rate's schedule over `updates`."""
         hparams = self.hparams
         optimizer = FlatAdam(self.q_network.parameters(), lr=hparams["learning_rate"])
-        # In the order of the online network's, so that a target update is one operation on flat tensors.
-        self._flat_target = flatten_parameters(self.target_network.parameters())
-        if self.averaged_network is not None:
-            self._flat_average = flatten_parameters(self.averaged_network.parameters())
+        self._updater = Updater(
+            self._gradients,
+            optimizer,
+            self.q_network,
+            self.target_network,
+            self.averaged_network,
+            **{name: hparams[name] for name in ("max_grad_norm", "target_update_every", "tau", "average_updates")},
+        )
         end, duration = hparams["learning_rate_end"], hparams["learning_rate_decay_updates"]
         end_factor = 1.0 if end is None else end / hparams["learning_rate"]
 
@@ -217,11 +219,6 @@ class DQN(L.LightningModule):
 
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, factor)}
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a round's batch to `device`."""
-        # All of it is on the CPU already; Lightning would look through it for 60 us.
-        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
         """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...)."""
         if len(batch.rewards) == 0:
@@ -229,8 +226,11 @@ class DQN(L.LightningModule):
         # Lightning's wrapped pair costs as much as an update: it serves for the round's last one only, so that
         # `global_step` counts rounds and callbacks around the optimizer run once a round.
         wrapped = cast(LightningOptimizer, self.optimizers())
-        optimizer = cast(FlatAdam, wrapped.optimizer)
-        td_errors = self.update(batch, optimizer, self.manual_backward, wrapped.step)
+        if self._is_captured:
+            td_errors = self._count(self._updater.captured_round(batch, self.updates, wrapped.step))
+        else:
+            on_device = Batch(*(None if column is None else column.to(self.device) for column in batch))
+            td_errors = self.update(on_device, self.manual_backward, wrapped.step)
         cast(LambdaLR, self.lr_schedulers()).step()
         if batch.weights is not None:
             self._experience.update_priorities(batch.indices, td_errors)
@@ -238,36 +238,33 @@ class DQN(L.LightningModule):
     def update(
         self,
         batch: Batch,
-        optimizer: FlatAdam,
         last_backward: Callable[[Tensor], None] = torch.Tensor.backward,
         last_step: Callable[[], Any] | None = None,
     ) -> Tensor:
-        """Make one gradient update per minibatch; return all temporal-difference errors (M, B)."""
-        # The Trainer cuts the gradients loose from the optimizer's flat tensor.
-        optimizer.tie_gradients()
-        td_errors = []
-        for td_error in self._gradients(batch, optimizer, last_backward):
-            td_errors.append(td_error)
-            if self.max_grad_norm is not None:
-                optimizer.clip_gradient(self.max_grad_norm)
-            (last_step if last_step and len(td_errors) == len(batch.rewards) else optimizer.step_directly)()
-            self.updates += 1
-            if self.updates % self.target_update_every == 0:
-                self._update_target(optimizer)
-        if self.averaged_network is not None:
-            self._update_average(self.averaged_network, optimizer, len(td_errors))
-        self._td_error_sum += float(td_error.abs().mean())
+        """Make one gradient update per minibatch; return all temporal-difference errors (M, B).
+
+        `configure_optimizers` must have been called; without a Trainer, call it yourself.
+        """
+        return self._count(self._updater.round(batch, self.updates, last_backward, last_step))
+
+    @property
+    def _is_captured(self) -> bool:
+        """Whether a round is one CUDA graph: on a GPU, with the network that acro brings and no noise from the CPU."""
+        return self.device.type == "cuda" and type(self.q_network) is QNetwork and not self.q_network.noisy
+
+    def _count(self, td_errors: Tensor) -> Tensor:
+        self.updates += len(td_errors)
+        self._td_error_sum += float(td_errors[-1].abs().mean())
         self._rounds += 1
-        return torch.stack(td_errors)
+        return td_errors
 
     def _gradients(
-        self, batch: Batch, optimizer: FlatAdam, last_backward: Callable[[Tensor], None]
+        self,
+        batch: Batch,
+        target_outputs: Iterator[Tensor],
+        optimizer: FlatAdam,
+        last_backward: Callable[[Tensor], None],
     ) -> Iterator[Tensor]:
-        outputs = target_outputs(
-            self.target_network,
-            batch.next_obs,
-            lambda: self.target_update_every - self.updates % self.target_update_every,
-        )
         network = self.q_network
         # Autograd has nothing to do for the network that acro brings, with a plain loss of plain values.
         is_plain_network = type(network) is QNetwork and not network.dueling and not network.noisy
@@ -276,12 +273,12 @@ class DQN(L.LightningModule):
             return direct_gradients(
                 cast(QNetwork, network),
                 batch,
-                outputs,
+                target_outputs,
                 is_double=self.is_double and temperature is None,
                 is_huber=self.hparams["loss"] == "huber",
                 own_target=None if temperature is None else self._munchausen_target,
             )
-        return autograd_gradients(self.loss, batch, outputs, optimizer, last_backward)
+        return autograd_gradients(self.loss, batch, target_outputs, optimizer, last_backward)
 
     def _munchausen_target(
         self, obs: Tensor, actions: Tensor, rewards: Tensor, discounts: Tensor, target_q: Tensor
@@ -289,21 +286,6 @@ class DQN(L.LightningModule):
         assert self.munchausen_temperature is not None
         returns: Tensor = self.target_network(obs)
         return munchausen_target(self.head, actions, rewards, discounts, returns, target_q, self.munchausen_temperature)
-
-    @torch.no_grad()
-    def _update_target(self, optimizer: FlatAdam) -> None:
-        self._flat_target.lerp_(optimizer.flat, self.tau)
-        for target, online in zip(self.target_network.buffers(), self.q_network.buffers(), strict=True):
-            target.copy_(online)
-
-    @torch.no_grad()
-    def _update_average(self, averaged_network: nn.Module, optimizer: FlatAdam, updates: int) -> None:
-        # Once a round, as if all its updates had led to its last weights: what a round changes is little beside what
-        # is averaged over.
-        share = 1.0 - (1.0 - 1.0 / self.hparams["average_updates"]) ** updates
-        self._flat_average.lerp_(optimizer.flat, share)
-        for average, online in zip(averaged_network.buffers(), self.q_network.buffers(), strict=True):
-            average.copy_(online)
 
     def on_validation_model_zero_grad(self) -> None:
         """Leave the gradients: they are views of the optimizer's flat tensor."""

@@ -116,19 +116,22 @@ class DirectLayers:
 _threshold_backward = torch.ops.aten.threshold_backward.default
 
 
-def target_outputs(target_network: nn.Module, next_obs: Tensor, until_update: Callable[[], int]) -> Iterator[Tensor]:
+def target_outputs(
+    target_network: nn.Module, next_obs: Tensor, until_update: int, update_every: int
+) -> Iterator[Tensor]:
     """Yield the target network's answer to each minibatch of `next_obs` (M, B, ...).
 
-    One forward serves as many minibatches as there are before the target network's next update, which
-    `until_update` counts at any time.
+    One forward serves as many minibatches as there are before the target network's next update, which comes after
+    `until_update` of them, and after every `update_every` from then on.
     """
     start = 0
     while start < len(next_obs):
-        block = next_obs[start : start + min(until_update(), _TARGET_BLOCK)]  # (m, B, ...)
+        block = next_obs[start : start + min(until_update, _TARGET_BLOCK)]  # (m, B, ...)
         with torch.no_grad():
             outputs = target_network(block.flatten(0, 1)).unflatten(0, block.shape[:2])
         yield from outputs.unbind()
         start += len(block)
+        until_update = until_update - len(block) or update_every
 
 
 def _unbind(column: Tensor | None, count: int) -> Sequence[Tensor | None]:
