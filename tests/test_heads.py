@@ -223,7 +223,7 @@ def test_munchausen_target() -> None:
     head = DQN(1, 2).head
     returns, next_returns = torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([[math.log(4.0), 0.0]])
     minibatch = batch([0], [0], [-1.0], [0], [0.5])
-    target = munchausen_target(head, *terms(minibatch), returns, next_returns, temperature=1.0)
+    target = munchausen_target(head, 1.0, *terms(minibatch), returns, next_returns)
 
     # The taken action has probability 1/4, and log(1/4) < -1 is cut at -1. The next policy is (0.8, 0.2).
     soft_value = 0.8 * (math.log(4.0) - math.log(0.8)) + 0.2 * (0.0 - math.log(0.2))
@@ -234,7 +234,7 @@ def test_munchausen_mixes_the_quantiles_of_all_actions() -> None:
     head = QuantileHead(2)
     next_returns = torch.tensor([[[1.0, 3.0], [0.0, 4.0]]])  # Equal means: the policy is (0.5, 0.5).
     minibatch = batch([0], [0], [0.0], [0], [1.0])
-    target = munchausen_target(head, *terms(minibatch), torch.zeros(1, 2, 2), next_returns, temperature=0.1)
+    target = munchausen_target(head, 0.1, *terms(minibatch), torch.zeros(1, 2, 2), next_returns)
 
     bonus, entropy = 0.9 * 0.1 * math.log(0.5), 0.1 * math.log(2.0)
     assert target.tolist()[0] == pytest.approx([0.5 + bonus + entropy, 3.5 + bonus + entropy])

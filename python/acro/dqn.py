@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -16,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from acro.checkpoint import FORMAT_KEY, FORMAT_VERSION
 from acro.evaluation import Episodes, Evaluation, evaluate
-from acro.gradients import autograd_gradients, direct_gradients
+from acro.gradients import Answers, autograd_gradients, direct_gradients, is_plain
 from acro.heads import LOSSES, make_head, of_actions, warn_of_narrow_support
 from acro.munchausen import munchausen_target
 from acro.networks import QNetwork
@@ -155,7 +156,7 @@ class DQN(L.LightningModule):
             if self.munchausen_temperature is not None:
                 returns = head.returns(self.target_network(batch.obs))  # (B, A) or (B, A, N)
                 terms = batch.actions, batch.rewards, batch.discounts
-                return munchausen_target(head, *terms, returns, next_returns, self.munchausen_temperature)
+                return munchausen_target(head, self.munchausen_temperature, *terms, returns, next_returns)
             chooser = head.returns(self.q_network(batch.next_obs)) if self.is_double else next_returns
             next_actions = head.means(chooser).argmax(dim=1)  # (B,)
             return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
@@ -259,33 +260,20 @@ class DQN(L.LightningModule):
         return td_errors
 
     def _gradients(
-        self,
-        batch: Batch,
-        target_outputs: Iterator[Tensor],
-        optimizer: FlatAdam,
-        last_backward: Callable[[Tensor], None],
+        self, batch: Batch, answers: Answers, optimizer: FlatAdam, last_backward: Callable[[Tensor], None]
     ) -> Iterator[Tensor]:
-        network = self.q_network
         # Autograd has nothing to do for the network that acro brings, with a plain loss of plain values.
-        is_plain_network = type(network) is QNetwork and not network.dueling and not network.noisy
-        if is_plain_network and self.head.outputs is None:
-            temperature = self.munchausen_temperature
-            return direct_gradients(
-                cast(QNetwork, network),
-                batch,
-                target_outputs,
-                is_double=self.is_double and temperature is None,
-                is_huber=self.hparams["loss"] == "huber",
-                own_target=None if temperature is None else self._munchausen_target,
-            )
-        return autograd_gradients(self.loss, batch, target_outputs, optimizer, last_backward)
-
-    def _munchausen_target(
-        self, obs: Tensor, actions: Tensor, rewards: Tensor, discounts: Tensor, target_q: Tensor
-    ) -> Tensor:
-        assert self.munchausen_temperature is not None
-        returns: Tensor = self.target_network(obs)
-        return munchausen_target(self.head, actions, rewards, discounts, returns, target_q, self.munchausen_temperature)
+        if not is_plain(self.q_network):
+            return autograd_gradients(self.loss, batch, answers, optimizer, last_backward)
+        temperature = self.munchausen_temperature
+        return direct_gradients(
+            self.q_network,
+            batch,
+            answers,
+            is_double=self.is_double and temperature is None,
+            is_huber=self.hparams["loss"] == "huber",
+            own_target=None if temperature is None else partial(munchausen_target, self.head, temperature),
+        )
 
     def on_validation_model_zero_grad(self) -> None:
         """Leave the gradients: they are views of the optimizer's flat tensor."""

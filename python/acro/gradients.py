@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import cast
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 
 from acro.networks import QNetwork
 from acro.optimizer import FlatAdam
+from acro.products import linear, product
 from acro.replay import Batch
 
 # Minibatches in one forward of the target network: more outgrow the processor's cache, and were slower.
 _TARGET_BLOCK = 8
 
+Answers = Callable[[Tensor], Iterator[Tensor]]
+"""The target network's answer to each minibatch of observations (M, B, ...), as `target_answers` gives them."""
+
 
 def autograd_gradients(
     loss: Callable[[Batch, Tensor], tuple[Tensor, Tensor]],
     batch: Batch,
-    target_outputs: Iterator[Tensor],
+    answers: Answers,
     optimizer: FlatAdam,
     last_backward: Callable[[Tensor], None],
 ) -> Iterator[Tensor]:
     """Differentiate `loss` of each minibatch of `batch` (M, B), and yield its temporal-difference errors (B,)."""
     count = len(batch.rewards)
     columns = zip(*(_unbind(column, count) for column in batch), strict=True)
-    for number, (minibatch, outputs) in enumerate(zip(map(Batch._make, columns), target_outputs, strict=True)):
+    for number, (minibatch, outputs) in enumerate(zip(map(Batch._make, columns), answers(batch.next_obs), strict=True)):
         value, td_error = loss(minibatch, outputs)
         optimizer.zero_grad()
         (last_backward if number == count - 1 else torch.Tensor.backward)(value)
@@ -36,7 +40,7 @@ def autograd_gradients(
 def direct_gradients(
     network: QNetwork,
     batch: Batch,
-    target_values: Iterator[Tensor],
+    answers: Answers,
     *,
     is_double: bool,
     is_huber: bool,
@@ -44,8 +48,8 @@ def direct_gradients(
 ) -> Iterator[Tensor]:
     """Do what `autograd_gradients` does for plain action values, without autograd, in fewer, larger operations.
 
-    `own_target` makes the target (B,) from obs, actions, rewards, discounts and the target network's values, in place
-    of rewards + discounts * the value of the best next action.
+    `own_target` makes the target (B,) from actions, rewards, discounts and the target network's values for obs and
+    next_obs, in place of rewards + discounts * the value of the best next action.
     """
     layers = DirectLayers(network)
     count, size = batch.rewards.shape
@@ -56,19 +60,20 @@ def direct_gradients(
         batch.rewards.unsqueeze(2).unbind(),
         batch.discounts.unsqueeze(2).unbind(),
         _unbind(None if batch.weights is None else batch.weights.unsqueeze(2), count),
-        target_values,
+        [None] * count if own_target is None else answers(batch.obs),
+        answers(batch.next_obs),
         strict=True,
     )
-    for obs, actions, rewards, discounts, weights, target_q in columns:
+    for obs, actions, rewards, discounts, weights, own_q, target_q in columns:
         with torch.no_grad():
             activations = layers.activate(obs)
-            if own_target is None:
+            if own_target is None or own_q is None:
                 chooser = activations[-1][size:] if is_double else target_q  # (B, A)
                 next_q = target_q.gather(1, chooser.argmax(dim=1, keepdim=True))  # (B, 1)
                 td_target = torch.addcmul(rewards, discounts, next_q)  # (B, 1)
             else:
                 terms = actions.squeeze(1), rewards.squeeze(1), discounts.squeeze(1)
-                td_target = own_target(obs, *terms, target_q).unsqueeze(1)  # (B, 1)
+                td_target = own_target(*terms, own_q, target_q).unsqueeze(1)  # (B, 1)
             *inputs, q = (activation[:size] for activation in activations)
             td_error = td_target - q.gather(1, actions)  # (B, 1)
             # The loss's derivative by the taken action's value; Huber with its corner at 1 clips it there.
@@ -89,46 +94,60 @@ class DirectLayers:
 
     def __init__(self, network: QNetwork) -> None:
         self._layers = [
-            (layer.weight, layer.weight.t(), layer.bias, layer.weight.grad, layer.bias.grad)
+            (layer.weight, layer.bias, layer.weight.grad, layer.bias.grad)
             for layer in cast(Iterable[nn.Linear], network.layers)
         ]
 
     def activate(self, obs: Tensor) -> list[Tensor]:
         """Return the float32 inputs (B, n) of every layer, and last the outputs (B, A)."""
         activations = [obs.flatten(1).float()]
-        for _, transposed, bias, _, _ in self._layers:
-            if len(activations) > 1:
-                activations[-1].relu_()
-            activations.append(torch.addmm(bias, activations[-1], transposed))
+        for weight, bias, _, _ in self._layers:
+            is_last = len(activations) == len(self._layers)
+            activations.append(linear(activations[-1], weight, bias, relu=not is_last))
         return activations
+
+    def answer(self, obs: Tensor) -> Tensor:
+        """Return the outputs (B, A)."""
+        activation = obs.flatten(1).float()
+        for number, (weight, bias, _, _) in enumerate(self._layers, start=1):
+            activation = linear(activation, weight, bias, relu=number < len(self._layers))
+        return activation
 
     def backpropagate(self, inputs: list[Tensor], gradient: Tensor) -> None:
         """Overwrite every parameter's `grad`, given the layers' inputs and the loss's gradient by the outputs."""
-        for (weight, _, _, weight_grad, bias_grad), layer_inputs in zip(
+        for (weight, _, weight_grad, bias_grad), layer_inputs in zip(
             reversed(self._layers), reversed(inputs), strict=True
         ):
-            torch.mm(gradient.t(), layer_inputs, out=weight_grad)
+            product(gradient.t(), layer_inputs, out=weight_grad)
             torch.sum(gradient, 0, out=bias_grad)
             if layer_inputs is not inputs[0]:
-                gradient = _threshold_backward(gradient.mm(weight), layer_inputs, 0)
+                gradient = _threshold_backward(product(gradient, weight), layer_inputs, 0)
+
+
+def is_plain(network: nn.Module) -> TypeGuard[QNetwork]:
+    """Whether `DirectLayers` does what `network` does; a subclass of acro's own may override anything."""
+    return (
+        type(network) is QNetwork and not network.dueling and not network.noisy and network.outputs_per_action is None
+    )
 
 
 _threshold_backward = torch.ops.aten.threshold_backward.default
 
 
-def target_outputs(
-    target_network: nn.Module, next_obs: Tensor, until_update: int, update_every: int
+def target_answers(
+    target_network: nn.Module, observations: Tensor, until_update: int, update_every: int
 ) -> Iterator[Tensor]:
-    """Yield the target network's answer to each minibatch of `next_obs` (M, B, ...).
+    """Yield the target network's answer to each minibatch of `observations` (M, B, ...).
 
     One forward serves as many minibatches as there are before the target network's next update, which comes after
     `until_update` of them, and after every `update_every` from then on.
     """
+    answer = DirectLayers(target_network).answer if is_plain(target_network) else target_network
     start = 0
-    while start < len(next_obs):
-        block = next_obs[start : start + min(until_update, _TARGET_BLOCK)]  # (m, B, ...)
+    while start < len(observations):
+        block = observations[start : start + min(until_update, _TARGET_BLOCK)]  # (m, B, ...)
         with torch.no_grad():
-            outputs = target_network(block.flatten(0, 1)).unflatten(0, block.shape[:2])
+            outputs = answer(block.flatten(0, 1)).unflatten(0, block.shape[:2])
         yield from outputs.unbind()
         start += len(block)
         until_update = until_update - len(block) or update_every

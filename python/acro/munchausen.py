@@ -13,12 +13,12 @@ LOWEST = -1.0
 
 def munchausen_target(
     head: Head,
+    temperature: float,
     actions: Tensor,
     rewards: Tensor,
     discounts: Tensor,
     returns: Tensor,
     next_returns: Tensor,
-    temperature: float,
 ) -> Tensor:
     """Return the target of a reward that grows with the taken action's log-probability.
 
@@ -28,12 +28,12 @@ def munchausen_target(
 
     Args:
         head: Says what the returns are.
+        temperature: In units of return.
         actions: The taken ones (B,).
         rewards: Their sums (B,).
         discounts: Of the next returns (B,).
         returns: The target network's for the observations, (B, A) or (B, A, N).
         next_returns: Likewise for the next observations.
-        temperature: In units of return.
     """
     log_policy = (head.means(returns) / temperature).log_softmax(dim=1)  # (B, A)
     bonus = SCALE * (temperature * of_actions(log_policy, actions)).clamp(min=LOWEST, max=0.0)  # (B,)

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from acro.captured import CapturedRound
-from acro.gradients import target_outputs
+from acro.gradients import Answers, target_answers
 from acro.optimizer import FlatAdam, flatten_parameters
 from acro.replay import Batch
 
 # What the learning rule reads of a batch.
 _COLUMNS = ("obs", "actions", "rewards", "next_obs", "discounts", "weights")
 
-Gradients = Callable[[Batch, Iterator[Tensor], FlatAdam, Callable[[Tensor], None]], Iterator[Tensor]]
-"""Given a round (M, B), the target network's answers to its `next_obs` and what differentiates the last loss, yields
-each minibatch's temporal-difference errors (B,), its gradient being with the parameters."""
+Gradients = Callable[[Batch, Answers, FlatAdam, Callable[[Tensor], None]], Iterator[Tensor]]
+"""Given a round (M, B), the target network, the optimizer and what differentiates the last loss, yields each
+minibatch's temporal-difference errors (B,), its gradient being with the parameters."""
 
 
 class Updater:
@@ -75,9 +75,8 @@ class Updater:
         # The Trainer cuts the gradients loose from the optimizer's flat tensor.
         self._optimizer.tie_gradients()
         every = self._target_update_every
-        outputs = target_outputs(self._target_network, batch.next_obs, every - updates % every, every)
         td_errors = []
-        for td_error in self._clipped_gradients(batch, outputs, last_backward):
+        for td_error in self._clipped_gradients(batch, every - updates % every, every, last_backward):
             td_errors.append(td_error)
             is_last = len(td_errors) == len(batch.rewards)
             (last_step if last_step and is_last else self._optimizer.step_directly)()
@@ -110,9 +109,9 @@ class Updater:
 
     def _all_but_last_step(self, inputs: Mapping[str, Tensor]) -> Tensor:
         batch = Batch(**{name: inputs.get(name) for name in Batch._fields})
-        outputs = target_outputs(self._target_network, batch.next_obs, 1, 1)
         td_errors = []
-        for td_error in self._clipped_gradients(batch, outputs, torch.Tensor.backward):
+        # The target network may change with every update.
+        for td_error in self._clipped_gradients(batch, 1, 1, torch.Tensor.backward):
             td_errors.append(td_error)
             if len(td_errors) < len(batch.rewards):
                 self._optimizer.step_directly(inputs["learning_rate"])
@@ -121,9 +120,12 @@ class Updater:
         return torch.stack(td_errors)
 
     def _clipped_gradients(
-        self, batch: Batch, outputs: Iterator[Tensor], last_backward: Callable[[Tensor], None]
+        self, batch: Batch, until_update: int, update_every: int, last_backward: Callable[[Tensor], None]
     ) -> Iterator[Tensor]:
-        for td_error in self._gradients(batch, outputs, self._optimizer, last_backward):
+        def answers(observations: Tensor) -> Iterator[Tensor]:
+            return target_answers(self._target_network, observations, until_update, update_every)
+
+        for td_error in self._gradients(batch, answers, self._optimizer, last_backward):
             if self._max_grad_norm is not None:
                 self._optimizer.clip_gradient(self._max_grad_norm)
             yield td_error
