@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from benchmarks.kill import compare, processes, run_straight, soak
 
-ARGUMENTS = ["--trainer.max_epochs=8"]
+# Long enough for four stops also where another process takes half of the machine.
+ARGUMENTS = ["--trainer.max_epochs=16"]
 
 
 @pytest.fixture(scope="module")
