@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -173,14 +174,26 @@ def random_rounds(count: int, *, is_prioritized: bool) -> Batch:
     )
 
 
+HEADS: dict[str, dict[str, Any]] = {
+    "huber": {},
+    "mse": {"loss": "mse"},
+    "dueling": {"dueling": True},
+    "quantiles": {"head": "quantile", "num_quantiles": 5},
+    "dueling quantiles": {"head": "quantile", "num_quantiles": 5, "dueling": True},
+    "categories": {"head": "categorical", "num_atoms": 11, "v_min": -10.0, "v_max": 10.0},
+}
+
+
 @pytest.mark.parametrize("is_prioritized", [False, True])
-@pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("loss", ["huber", "mse"])
-def test_update_without_autograd_equals_the_one_with_it(loss: str, double: bool, is_prioritized: bool) -> None:
+@pytest.mark.parametrize("target", [{"double": False}, {"double": True}, {"munchausen_temperature": 0.1}], ids=str)
+@pytest.mark.parametrize("head", HEADS)
+def test_update_without_autograd_equals_the_one_with_it(
+    head: str, target: dict[str, Any], is_prioritized: bool
+) -> None:
     modules, td_errors = [], []
     for _ in range(2):
         torch.manual_seed(0)
-        modules.append(DQN(4, 3, (8, 8), loss=loss, double=double, target_update_every=2))
+        modules.append(DQN(4, 3, (8, 8), target_update_every=2, **HEADS[head], **target))
     direct, autograd = modules
     # A subclass may override forward, so it is not taken for acro's own network.
     autograd.q_network.__class__ = type("Subclass", (QNetwork,), {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -17,7 +16,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from acro.checkpoint import FORMAT_KEY, FORMAT_VERSION
 from acro.evaluation import Episodes, Evaluation, evaluate
-from acro.gradients import Answers, autograd_gradients, direct_gradients, is_plain
+from acro.gradients import (
+    Answers,
+    autograd_gradients,
+    direct_gradients,
+    has_direct_layers,
+)
 from acro.heads import LOSSES, make_head, of_actions, warn_of_narrow_support
 from acro.munchausen import munchausen_target
 from acro.networks import QNetwork
@@ -142,11 +146,23 @@ class DQN(L.LightningModule):
 
     # ---- the learning rule
 
-    def td_target(self, batch: Batch, target_outputs: Tensor | None = None) -> Tensor:
+    def td_target(
+        self,
+        batch: Batch,
+        target_outputs: Tensor | None = None,
+        *,
+        chooser_outputs: Tensor | None = None,
+        own_outputs: Tensor | None = None,
+    ) -> Tensor:
         """Return rewards + discounts * next return as the head says it, (B,) or (B, N), without gradient.
 
         `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
-        `target_outputs` (B, A) or (B, A, N) are the target network's answer to `next_obs` where it is known already.
+
+        Args:
+            batch: With columns (B, ...).
+            target_outputs: The target network's (B, A) or (B, A, N) for `next_obs`, where they are known already.
+            chooser_outputs: Likewise the online network's, which choose the next action of a double target.
+            own_outputs: Likewise the target network's for `obs`, which a Munchausen target needs.
         """
         head = self.head
         with torch.no_grad():
@@ -154,17 +170,22 @@ class DQN(L.LightningModule):
                 target_outputs = self.target_network(batch.next_obs)
             next_returns = head.returns(target_outputs)  # (B, A) or (B, A, N)
             if self.munchausen_temperature is not None:
-                returns = head.returns(self.target_network(batch.obs))  # (B, A) or (B, A, N)
+                own_outputs = self.target_network(batch.obs) if own_outputs is None else own_outputs
                 terms = batch.actions, batch.rewards, batch.discounts
-                return munchausen_target(head, self.munchausen_temperature, *terms, returns, next_returns)
-            chooser = head.returns(self.q_network(batch.next_obs)) if self.is_double else next_returns
-            next_actions = head.means(chooser).argmax(dim=1)  # (B,)
+                return munchausen_target(
+                    head, self.munchausen_temperature, *terms, head.returns(own_outputs), next_returns
+                )
+            if not self.is_double:
+                chooser_outputs = target_outputs
+            elif chooser_outputs is None:
+                chooser_outputs = self.q_network(batch.next_obs)
+            next_actions = head.means(head.returns(chooser_outputs)).argmax(dim=1)  # (B,)
             return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
 
     def loss(self, batch: Batch, target_outputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient.
 
-        A distributional head's error is that of the expected return.
+        A distributional head's error is that of the expected return. `target_outputs` are as in `td_target`.
         """
         head, td_target = self.head, self.td_target(batch, target_outputs)  # (B,) or (B, N)
         outputs = of_actions(self.q_network(batch.obs), batch.actions)  # (B,) or (B, N)
@@ -262,17 +283,17 @@ class DQN(L.LightningModule):
     def _gradients(
         self, batch: Batch, answers: Answers, optimizer: FlatAdam, last_backward: Callable[[Tensor], None]
     ) -> Iterator[Tensor]:
-        # Autograd has nothing to do for the network that acro brings, with a plain loss of plain values.
-        if not is_plain(self.q_network):
+        if not has_direct_layers(self.q_network):
             return autograd_gradients(self.loss, batch, answers, optimizer, last_backward)
-        temperature = self.munchausen_temperature
+        is_munchausen = self.munchausen_temperature is not None
         return direct_gradients(
             self.q_network,
+            self.head,
+            self.td_target,
             batch,
             answers,
-            is_double=self.is_double and temperature is None,
-            is_huber=self.hparams["loss"] == "huber",
-            own_target=None if temperature is None else partial(munchausen_target, self.head, temperature),
+            is_double=self.is_double and not is_munchausen,
+            is_munchausen=is_munchausen,
         )
 
     def on_validation_model_zero_grad(self) -> None:

@@ -8,6 +8,7 @@ from typing import TypeGuard, cast
 import torch
 from torch import Tensor, nn
 
+from acro.heads import Head, of_actions, spread
 from acro.networks import QNetwork
 from acro.optimizer import FlatAdam
 from acro.products import linear, product
@@ -39,50 +40,53 @@ def autograd_gradients(
 
 def direct_gradients(
     network: QNetwork,
+    head: Head,
+    td_target: Callable[..., Tensor],
     batch: Batch,
     answers: Answers,
     *,
     is_double: bool,
-    is_huber: bool,
-    own_target: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] | None = None,
+    is_munchausen: bool,
 ) -> Iterator[Tensor]:
-    """Do what `autograd_gradients` does for plain action values, without autograd, in fewer, larger operations.
+    """Do what `autograd_gradients` does for acro's own network, without autograd, in fewer, larger operations.
 
-    `own_target` makes the target (B,) from actions, rewards, discounts and the target network's values for obs and
-    next_obs, in place of rewards + discounts * the value of the best next action.
+    `td_target` is `DQN.td_target`; what it needs of the networks is computed here, for many rows at once.
     """
     layers = DirectLayers(network)
     count, size = batch.rewards.shape
     columns = zip(
+        zip(*(_unbind(column, count) for column in batch), strict=True),
         # One forward answers for both observations.
         (torch.cat((batch.obs, batch.next_obs), dim=1) if is_double else batch.obs).unbind(),
-        batch.actions.unsqueeze(2).unbind(),
-        batch.rewards.unsqueeze(2).unbind(),
-        batch.discounts.unsqueeze(2).unbind(),
-        _unbind(None if batch.weights is None else batch.weights.unsqueeze(2), count),
-        [None] * count if own_target is None else answers(batch.obs),
+        answers(batch.obs) if is_munchausen else [None] * count,
         answers(batch.next_obs),
         strict=True,
     )
-    for obs, actions, rewards, discounts, weights, own_q, target_q in columns:
+    for minibatch, obs, target_own, target_outputs in columns:
         with torch.no_grad():
-            activations = layers.activate(obs)
-            if own_target is None or own_q is None:
-                chooser = activations[-1][size:] if is_double else target_q  # (B, A)
-                next_q = target_q.gather(1, chooser.argmax(dim=1, keepdim=True))  # (B, 1)
-                td_target = torch.addcmul(rewards, discounts, next_q)  # (B, 1)
-            else:
-                terms = actions.squeeze(1), rewards.squeeze(1), discounts.squeeze(1)
-                td_target = own_target(*terms, own_q, target_q).unsqueeze(1)  # (B, 1)
-            *inputs, q = (activation[:size] for activation in activations)
-            td_error = td_target - q.gather(1, actions)  # (B, 1)
-            # The loss's derivative by the taken action's value; Huber with its corner at 1 clips it there.
-            slope = td_error.clamp(-1.0, 1.0) if is_huber else 2.0 * td_error
-            slope.mul_(-1.0 / size)
+            _, actions, *_, weights = minibatch
+            *inputs, all_outputs = layers.activate(obs)
+            own, next_own = all_outputs[:size], all_outputs[size:] if is_double else None  # (B, A) or (B, A, N)
+            outputs = of_actions(own, actions)  # (B,) or (B, N)
+            target = td_target(
+                Batch._make(minibatch),
+                target_outputs,
+                chooser_outputs=next_own,
+                own_outputs=target_own,
+            )  # (B,) or (B, N)
+            slopes = head.slopes(outputs, target).mul_(1.0 / size)  # (B,) or (B, N)
             if weights is not None:
-                slope.mul_(weights)
-            layers.backpropagate(inputs, torch.zeros_like(q).scatter_(1, actions, slope))
-        yield td_error.squeeze(1)
+                slopes.mul_(weights.view(-1, *(1,) * (slopes.dim() - 1)))
+            layers.backpropagate(
+                [layer_inputs[:size] for layer_inputs in inputs], spread(slopes, actions, all_outputs[:size])
+            )
+            td_error = head.means(target) - head.means(head.returns(outputs))
+        yield td_error
+
+
+def has_direct_layers(network: nn.Module) -> TypeGuard[QNetwork]:
+    """Whether `DirectLayers` do what `network`'s do; a subclass of acro's own may override anything."""
+    return type(network) is QNetwork and not network.noisy
 
 
 class DirectLayers:
@@ -93,28 +97,27 @@ class DirectLayers:
     """
 
     def __init__(self, network: QNetwork) -> None:
+        self._network = network
         self._layers = [
             (layer.weight, layer.bias, layer.weight.grad, layer.bias.grad)
             for layer in cast(Iterable[nn.Linear], network.layers)
         ]
 
     def activate(self, obs: Tensor) -> list[Tensor]:
-        """Return the float32 inputs (B, n) of every layer, and last the outputs (B, A)."""
+        """Return the float32 inputs (B, n) of every layer, and last the network's outputs."""
         activations = [obs.flatten(1).float()]
-        for weight, bias, _, _ in self._layers:
-            is_last = len(activations) == len(self._layers)
-            activations.append(linear(activations[-1], weight, bias, relu=not is_last))
+        for number, (weight, bias, _, _) in enumerate(self._layers, start=1):
+            activations.append(linear(activations[-1], weight, bias, relu=number < len(self._layers)))
+        activations[-1] = self._network.arrange(activations[-1])
         return activations
 
     def answer(self, obs: Tensor) -> Tensor:
-        """Return the outputs (B, A)."""
-        activation = obs.flatten(1).float()
-        for number, (weight, bias, _, _) in enumerate(self._layers, start=1):
-            activation = linear(activation, weight, bias, relu=number < len(self._layers))
-        return activation
+        """Return the network's outputs."""
+        return self.activate(obs)[-1]
 
     def backpropagate(self, inputs: list[Tensor], gradient: Tensor) -> None:
         """Overwrite every parameter's `grad`, given the layers' inputs and the loss's gradient by the outputs."""
+        gradient = self._network.arrange_gradient(gradient)
         for (weight, _, weight_grad, bias_grad), layer_inputs in zip(
             reversed(self._layers), reversed(inputs), strict=True
         ):
@@ -122,13 +125,6 @@ class DirectLayers:
             torch.sum(gradient, 0, out=bias_grad)
             if layer_inputs is not inputs[0]:
                 gradient = _threshold_backward(product(gradient, weight), layer_inputs, 0)
-
-
-def is_plain(network: nn.Module) -> TypeGuard[QNetwork]:
-    """Whether `DirectLayers` does what `network` does; a subclass of acro's own may override anything."""
-    return (
-        type(network) is QNetwork and not network.dueling and not network.noisy and network.outputs_per_action is None
-    )
 
 
 _threshold_backward = torch.ops.aten.threshold_backward.default
@@ -142,13 +138,15 @@ def target_answers(
     One forward serves as many minibatches as there are before the target network's next update, which comes after
     `until_update` of them, and after every `update_every` from then on.
     """
-    answer = DirectLayers(target_network).answer if is_plain(target_network) else target_network
+    answer: Callable[[Tensor], Tensor] = target_network
+    if has_direct_layers(target_network):
+        answer = DirectLayers(target_network).answer
     start = 0
     while start < len(observations):
         block = observations[start : start + min(until_update, _TARGET_BLOCK)]  # (m, B, ...)
         with torch.no_grad():
-            outputs = answer(block.flatten(0, 1)).unflatten(0, block.shape[:2])
-        yield from outputs.unbind()
+            outputs = answer(block.flatten(0, 1))
+        yield from outputs.view(*block.shape[:2], *outputs.shape[1:]).unbind()
         start += len(block)
         until_update = until_update - len(block) or update_every
 

@@ -36,6 +36,9 @@ class Head(Protocol):
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return each transition's loss (B,) between the taken action's outputs and the target."""
 
+    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the derivatives of the losses by the outputs, (B,) or (B, N)."""
+
 
 class ValueHead:
     """The expected return, learned by the Huber loss (with its corner at 1) or the square."""
@@ -44,6 +47,7 @@ class ValueHead:
 
     def __init__(self, loss: str = "huber") -> None:
         self._loss = LOSSES[loss]
+        self._is_huber = loss == "huber"
 
     def returns(self, outputs: Tensor) -> Tensor:
         """Return the outputs."""
@@ -60,6 +64,11 @@ class ValueHead:
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return each transition's loss (B,)."""
         return self._loss(outputs, target, reduction="none")
+
+    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the negative error (B,), cut at 1 under Huber, twice the error under the square."""
+        errors = outputs - target
+        return errors.clamp_(-1.0, 1.0) if self._is_huber else errors.mul_(2.0)
 
 
 class QuantileHead(nn.Module):
@@ -98,10 +107,19 @@ class QuantileHead(nn.Module):
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the quantile Huber loss (B,): summed over quantiles, averaged over the target's."""
         errors = target.unsqueeze(1) - outputs.unsqueeze(2)  # (B, quantile, target's quantile)
-        # |midpoint - [error < 0]|, without the comparison's cast.
-        weights = torch.where(errors < 0, 1.0 - self.midpoints.unsqueeze(1), self.midpoints.unsqueeze(1))
+        weights = self._weights(errors < 0)
         huber = F.smooth_l1_loss(errors, torch.zeros((), device=errors.device).expand_as(errors), reduction="none")
         return (weights * huber).mean(dim=2).sum(dim=1)
+
+    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the weighted errors, cut at 1, averaged over the target's quantiles, (B, N)."""
+        errors = outputs.unsqueeze(2) - target.unsqueeze(1)  # (B, quantile, target's quantile)
+        weights = self._weights(errors > 0)
+        return weights.mul_(errors.clamp_(-1.0, 1.0)).mean(dim=2)
+
+    def _weights(self, is_above: Tensor) -> Tensor:
+        """Return |midpoint - [output above target]|, without the comparison's cast."""
+        return torch.where(is_above, 1.0 - self.midpoints.unsqueeze(1), self.midpoints.unsqueeze(1))
 
 
 class CategoricalHead(nn.Module):
@@ -157,11 +175,21 @@ class CategoricalHead(nn.Module):
         """Return the cross-entropy (B,) of the target's probabilities and the outputs'."""
         return -(target * outputs.log_softmax(dim=-1)).sum(dim=-1)
 
+    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the differences (B, N) of the outputs' probabilities and the target's, which sum to 1."""
+        return outputs.softmax(dim=-1).sub_(target)
+
 
 def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
     """Take each row's action (B,) out of (B, A) or (B, A, N): (B,) or (B, N)."""
     index = actions.view(-1, *(1,) * (of_all.dim() - 1))
     return of_all.gather(1, index.expand(-1, 1, *of_all.shape[2:])).squeeze(1)
+
+
+def spread(of_taken: Tensor, actions: Tensor, like: Tensor) -> Tensor:
+    """Put each row's (B,) or (B, N) at its action (B,), zeros elsewhere: (B, A) or (B, A, N), as `like` is."""
+    index = actions.view(-1, *(1,) * (like.dim() - 1)).expand(-1, 1, *like.shape[2:])
+    return torch.zeros_like(like).scatter_(1, index, of_taken.unsqueeze(1))
 
 
 def return_range(reward_range: tuple[float, float], gamma: float, horizon: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from acro.noisy import NoisyLinear
@@ -51,10 +52,20 @@ class QNetwork(nn.Module):
         for layer in hidden_layers:
             # In place: what a linear layer puts out is needed by nobody else, not even by its own backward pass.
             activation = layer(activation).relu_()
-        outputs: Tensor = head(activation)
+        return self.arrange(head(activation))
+
+    def arrange(self, outputs: Tensor) -> Tensor:
+        """Return what `forward` does, given the last layer's outputs (B, n)."""
         if self.outputs_per_action is not None:
             outputs = outputs.view(len(outputs), -1, self.outputs_per_action)
         if not self.dueling:
             return outputs
         value, advantages = outputs[:, :1], outputs[:, 1:]
         return value + advantages - advantages.mean(dim=1, keepdim=True)
+
+    def arrange_gradient(self, gradient: Tensor) -> Tensor:
+        """Return the gradient by the last layer's outputs (B, n), given the one by what `arrange` returns."""
+        if self.dueling:
+            value_gradient = gradient.sum(dim=1, keepdim=True)
+            gradient = torch.cat((value_gradient, gradient - value_gradient / gradient.shape[1]), dim=1)
+        return gradient.flatten(1)
