@@ -38,20 +38,20 @@ def test_lunarlander_without_box2d_says_what_to_install(monkeypatch: pytest.Monk
         Experience(**read("lunarlander")["data"])
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", [name for name in preset_names() if "learning_rate_end" in read(name)["model"]])
 def test_learning_rate_reaches_its_end_with_the_run(name: str) -> None:
     settings = read(name)
-    data = settings["data"]
+    data, model = settings["data"], settings["model"]
     steps = settings["trainer"]["max_epochs"] * data["steps_per_epoch"]
     updates = (steps - data["learning_starts_steps"]) * data["updates_per_step"]
 
-    assert 0.9 * updates <= settings["model"]["learning_rate_decay_updates"] <= 1.1 * updates
+    assert 0.9 * updates <= model["learning_rate_decay_updates"] <= 1.1 * updates
 
 
-def test_acrobot_best_takes_100_000_steps_at_most() -> None:
+def test_acrobot_best_takes_100_000_steps() -> None:
     settings = read("acrobot-best")
 
-    assert 90_000 <= settings["trainer"]["max_epochs"] * settings["data"]["steps_per_epoch"] <= 102_400
+    assert settings["trainer"]["max_epochs"] * settings["data"]["steps_per_epoch"] == 100_000
 
 
 def test_interquartile_mean_cuts_a_quarter_at_either_end() -> None:
