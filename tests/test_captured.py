@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from runs import differences, last_checkpoint, train
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from acro import DQN
 from acro.captured import StaticInputs
@@ -67,6 +68,34 @@ def make(settings: dict[str, Any], device: torch.device) -> DQN:
     module = DQN(4, 3, (8, 8), target_update_every=3, **settings).to(device)
     module.optimizer = module.configure_optimizers()["optimizer"]
     return module
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_captured_stays_on_the_gpu(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake tensors have a device and no numbers: asking for one, or mixing devices, raises, with or without a GPU."""
+    stepped: list[set[str]] = []
+
+    def fused_adam(*columns: list[torch.Tensor], lr: torch.Tensor, **_: Any) -> None:
+        stepped.append({tensor.device.type for column in columns for tensor in column} | {lr.device.type})
+
+    # It has no fake form.
+    monkeypatch.setattr(torch, "_fused_adam_", fused_adam)
+    # The target network is a deep copy; its tensors must be fakes of the same mode.
+    monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
+    with FakeTensorMode(), torch.device("cuda:0"):
+        module = DQN(4, 3, (8, 8), target_update_every=3, **VARIANTS[variant])
+        module.configure_optimizers()
+        columns = {name: torch.empty(3, 16) for name in ("rewards", "discounts", "weights")}
+        columns |= {"obs": torch.empty(3, 16, 4), "next_obs": torch.empty(3, 16, 4)}
+        columns |= {"actions": torch.empty(3, 16, dtype=torch.int64)}
+        columns |= {"target_shares": torch.empty(2), "learning_rate": torch.empty(())}
+        td_errors = module._updater._all_but_last_step(columns)
+        with pytest.raises(DataDependentOutputException):
+            td_errors.sum().item()
+
+    assert (td_errors.shape, td_errors.device.type) == ((3, 16), "cuda")
+    assert stepped == [{"cuda"}, {"cuda"}]
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", pytest.param("gpu", marks=needs_gpu)])
