@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from batches import random_rounds
 from runs import differences, last_checkpoint, train
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -28,27 +29,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def batch(count: int, seed: int, *, is_prioritized: bool = False) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    return Batch(
-        obs=torch.randn(count, 16, 4, generator=generator),
-        actions=torch.randint(3, (count, 16), generator=generator),
-        rewards=torch.randn(count, 16, generator=generator),
-        next_obs=torch.randn(count, 16, 4, generator=generator),
-        discounts=torch.rand(count, 16, generator=generator),
-        terminated=torch.zeros(count, 16, dtype=torch.bool),
-        indices=torch.zeros(count, 16, dtype=torch.int64),
-        weights=torch.rand(count, 16, generator=generator) if is_prioritized else None,
-    )
-
-
 @pytest.mark.parametrize("device", [CPU, pytest.param(GPU, marks=needs_gpu)], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("is_prioritized", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_captured_rounds_learn_what_plain_ones_do(variant: str, is_prioritized: bool, device: torch.device) -> None:
     plain, captured = modules = [make(VARIANTS[variant], device) for _ in range(2)]
     for seed, count in enumerate([5, 1, 5, 5, 2]):
-        rounds = batch(count, seed, is_prioritized=is_prioritized)
+        rounds = random_rounds(count, is_prioritized=is_prioritized, seed=seed)
         on_device = Batch(*(None if column is None else column.to(device) for column in rounds))
         expected = plain.update(on_device)
         found = captured._count(

@@ -10,23 +10,12 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from batches import Table, batch, random_rounds
 from runs import train
-from torch import Tensor, nn
+from torch import nn
 
 from acro import DQN, Batch, QNetwork, ReplayMemory
 from acro.optimizer import FlatAdam
-
-
-class Table(nn.Module):
-    """Action values looked up by the observation's one number."""
-
-    def __init__(self, values: list[list[float]]) -> None:
-        super().__init__()
-        self.values = nn.Parameter(torch.tensor(values))
-
-    def forward(self, obs: Tensor) -> Tensor:
-        return self.values[obs[:, 0].long()]
-
 
 ONLINE = [[1.0, 2.0], [5.0, 3.0], [0.0, 7.0]]
 TARGET = [[10.0, 20.0], [40.0, 60.0], [80.0, 70.0]]
@@ -36,20 +25,6 @@ def dqn(**kwargs: object) -> DQN:
     module = DQN(1, 2, network=Table(ONLINE), **kwargs)
     module.target_network.values.data = torch.tensor(TARGET)
     return module
-
-
-def batch(
-    obs: list[int], actions: list[int], rewards: list[float], next_obs: list[int], discounts: list[float]
-) -> Batch:
-    return Batch(
-        obs=torch.tensor(obs).float().unsqueeze(1),
-        actions=torch.tensor(actions),
-        rewards=torch.tensor(rewards),
-        next_obs=torch.tensor(next_obs).float().unsqueeze(1),
-        discounts=torch.tensor(discounts),
-        terminated=torch.tensor(discounts) == 0,
-        indices=torch.arange(len(obs)),
-    )
 
 
 THREE = batch(
@@ -160,20 +135,6 @@ def test_round_of_updates_equals_updates_one_by_one() -> None:
     assert together.updates == apart.updates == 5
 
 
-def random_rounds(count: int, *, is_prioritized: bool) -> Batch:
-    generator = torch.Generator().manual_seed(1)
-    return Batch(
-        obs=torch.randn(count, 16, 4, generator=generator),
-        actions=torch.randint(3, (count, 16), generator=generator),
-        rewards=torch.randn(count, 16, generator=generator),
-        next_obs=torch.randn(count, 16, 4, generator=generator),
-        discounts=torch.rand(count, 16, generator=generator),
-        terminated=torch.zeros(count, 16, dtype=torch.bool),
-        indices=torch.zeros(count, 16, dtype=torch.int64),
-        weights=torch.rand(count, 16, generator=generator) if is_prioritized else None,
-    )
-
-
 HEADS: dict[str, dict[str, Any]] = {
     "huber": {},
     "mse": {"loss": "mse"},
@@ -222,8 +183,8 @@ def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) ->
     outside = DQN(6, 3, (16, 16), target_update_every=7)
     outside.load_state_dict(rounds.start)
     outside.configure_optimizers()
-    for batch in rounds.batches:
-        outside.update(batch)
+    for minibatches in rounds.batches:
+        outside.update(minibatches)
 
     assert outside.updates == module.updates > 50
     for name, value in module.state_dict().items():

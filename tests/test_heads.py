@@ -8,40 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from batches import Table, batch
 from runs import train
 from torch import Tensor, nn
 
 from acro import DQN, Batch, Experience
 from acro.heads import CategoricalHead, QuantileHead, return_range, warn_of_narrow_support
 from acro.munchausen import munchausen_target
-from acro.networks import QNetwork
 from acro.noisy import NoisyLinear
-
-
-class Table(nn.Module):
-    """Outputs looked up by the observation's one number."""
-
-    def __init__(self, outputs: list[list[list[float]]]) -> None:
-        super().__init__()
-        self.outputs = nn.Parameter(torch.tensor(outputs))
-
-    def forward(self, obs: Tensor) -> Tensor:
-        return self.outputs[obs[:, 0].long()]
-
-
-def batch(
-    obs: list[int], actions: list[int], rewards: list[float], next_obs: list[int], discounts: list[float]
-) -> Batch:
-    return Batch(
-        obs=torch.tensor(obs).float().unsqueeze(1),
-        actions=torch.tensor(actions),
-        rewards=torch.tensor(rewards),
-        next_obs=torch.tensor(next_obs).float().unsqueeze(1),
-        discounts=torch.tensor(discounts),
-        terminated=torch.tensor(discounts) == 0,
-        indices=torch.arange(len(obs)),
-    )
-
 
 # ---- quantiles
 
@@ -52,7 +26,7 @@ TARGET_QUANTILES = [[[0.0, 0.0], [0.0, 0.0]], [[10.0, 30.0], [4.0, 8.0]]]
 
 def quantile_dqn(**kwargs: object) -> DQN:
     module = DQN(1, 2, head="quantile", num_quantiles=2, network=Table(ONLINE_QUANTILES), **kwargs)
-    module.target_network.outputs.data = torch.tensor(TARGET_QUANTILES)
+    module.target_network.values.data = torch.tensor(TARGET_QUANTILES)
     return module
 
 
@@ -199,24 +173,6 @@ def test_support_is_derived_from_the_return_range() -> None:
 
 def terms(minibatch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return minibatch.actions, minibatch.rewards, minibatch.discounts
-
-
-def test_munchausen_updates_without_autograd_are_those_of_autograd() -> None:
-    class OwnNetwork(QNetwork):
-        """Another class than acro's, so that autograd is used."""
-
-    modules = [
-        DQN(1, 2, munchausen_temperature=0.1, network=network(1, 2, (8, 8))) for network in (QNetwork, OwnNetwork)
-    ]
-    modules[1].load_state_dict(modules[0].state_dict())
-    minibatch = batch([0, 1, 2], [0, 1, 0], [-1.0, -1.0, 2.0], [1, 2, 0], [0.9, 0.9, 0.0])
-    columns = Batch(*(None if column is None else torch.stack([column] * 5) for column in minibatch))
-    for module in modules:
-        module.configure_optimizers()
-        module.update(columns)
-
-    for direct, autograd in zip(*(module.q_network.parameters() for module in modules), strict=True):
-        torch.testing.assert_close(direct, autograd, rtol=1e-4, atol=1e-6)
 
 
 def test_munchausen_target() -> None:
