@@ -8,7 +8,6 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -28,19 +27,13 @@ from acro.networks import QNetwork
 from acro.noisy import reseed_noise
 from acro.optimizer import FlatAdam
 from acro.replay import Batch
+from acro.trainers import check_trainer
 from acro.updates import Updater
 
 # What must be the same for a checkpoint to fit.
 _SIZES = ("observation_size", "num_actions", "hidden", "dueling", "noisy", "head", "num_quantiles", "num_atoms")
 # Under a categorical head, what its probabilities are of.
 _SUPPORT = ("v_min", "v_max", "return_range")
-
-# Lightning runs these under manual optimization without a word, and what they do then is of no use.
-_REFUSED_CALLBACKS = {
-    StochasticWeightAveraging: "its average is neither evaluated nor saved; EMAWeightAveraging's is both",
-    LearningRateFinder: "it reads the loss that training_step returns, and here it returns none; search with Optuna",
-    BatchSizeFinder: "it looks for what fits in memory, not for what learns; choose data.batch_size yourself",
-}
 
 
 class DQN(L.LightningModule):
@@ -199,27 +192,11 @@ class DQN(L.LightningModule):
         """Refuse a Trainer that rounds of updates do not work under."""
         if stage != "fit":
             return
-        self.check_trainer(self.trainer)
+        check_trainer(self.trainer)
         hparams = self.hparams
         if hparams["head"] == "categorical" and hparams["return_range"] is not None:
             support = _support(hparams["v_min"], hparams["v_max"], hparams["return_range"])
             warn_of_narrow_support(support, hparams["return_range"])
-
-    @staticmethod
-    def check_trainer(trainer: L.Trainer) -> None:
-        """Check that `trainer` uses one process, one device and 32-bit numbers, and leaves the updates to this module.
-
-        Raises:
-            ValueError: It does not.
-        """
-        if trainer.world_size != 1:
-            raise ValueError(f"acro trains on one device, this Trainer has {trainer.world_size}: use devices=1")
-        if trainer.precision != "32-true":
-            raise ValueError(f"acro trains in 32-bit, this Trainer has precision {trainer.precision!r}: leave it out")
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            for refused, advice in _REFUSED_CALLBACKS.items():
-                if isinstance(callback, refused):
-                    raise ValueError(f"{refused.__name__} does not work with DQN: {advice}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over flat parameters, and the learning rate's schedule over `updates`."""

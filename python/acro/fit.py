@@ -35,6 +35,7 @@ from acro.metrics_csv import MetricsCSV
 from acro.plot import reward_threshold
 from acro.rendering import render_episodes
 from acro.runs import Run
+from acro.trainers import check_trainer
 from acro.usage import USAGE, usage
 
 logger = logging.getLogger("acro")
@@ -233,7 +234,7 @@ def _prepare(argv: Sequence[str]) -> FitCLI:
     if cli.checkpoint is not None:
         cli.model.check_resumable(cli.checkpoint)
         cli.datamodule.check_resumable(cli.checkpoint)
-    cli.model.check_trainer(cli.trainer)
+    check_trainer(cli.trainer)
     # Asks for the memory, which may not be had.
     cli.datamodule.setup("fit")
     try:
