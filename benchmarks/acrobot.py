@@ -8,7 +8,10 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +81,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", choices=preset_names(), default="acrobot")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--jobs", type=int, default=1, help="seeds trained side by side; their seconds suffer")
     parser.add_argument("--quick", action="store_true", help=f"two seeds, {QUICK_EPOCHS} epochs each")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    quieten()
     settings = read_preset(arguments.preset)
     seeds = arguments.seeds
     if arguments.quick:
         settings["trainer"]["max_epochs"], seeds = min(QUICK_EPOCHS, settings["trainer"]["max_epochs"]), seeds[:2]
     outcomes = []
-    for seed in seeds:
-        outcomes.append(train(settings, seed))
-        print(describe(outcomes[-1]), flush=True)
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), initializer=prepare) as processes:
+        for outcome in processes.map(partial(train, settings), seeds):
+            outcomes.append(outcome)
+            print(describe(outcome), flush=True)
     experience = Experience(**settings["data"])
     threshold = reward_threshold(experience.env_id)
     steps = settings["trainer"]["max_epochs"] * experience.steps_per_epoch
@@ -98,13 +101,22 @@ def main() -> None:
         results.show(table)
     data = {"settings": settings, "outcomes": [asdict(outcome) for outcome in outcomes]}
     title = f"Preset {arguments.preset}: {experience.env_id}, {steps:,} steps"
-    print(results.save("acrobot", title, tables, notes=_notes(experience, threshold), data=data, part=arguments.preset))
+    print(
+        results.save(
+            "acrobot",
+            title,
+            tables,
+            notes=_notes(experience, threshold, arguments.jobs),
+            data=data,
+            part=arguments.preset,
+        )
+    )
 
 
-def _notes(experience: Experience, threshold: float | None) -> list[str]:
+def _notes(experience: Experience, threshold: float | None, jobs: int) -> list[str]:
     episodes = experience.hparams["eval_episodes"]
     notes = [
-        f"One process, one thread. Every {experience.steps_per_epoch:,} steps, {episodes} greedy episodes choose the "
+        f"One thread a seed, {jobs} at a time. Every {experience.steps_per_epoch:,} steps, {episodes} greedy episodes choose the "
         "best checkpoint; every column from mean on is that checkpoint's, played from the starts of "
         f"{HELD_OUT_EPISODES} held-out episodes. At limit: how many of them lasted until the time limit.",
         "Training seconds count from the environments' making on; evaluations are left out.",
@@ -113,6 +125,12 @@ def _notes(experience: Experience, threshold: float | None) -> list[str]:
     if threshold is not None:
         notes.insert(0, f"Solved: the first evaluation whose mean is at least {threshold:g}.")
     return notes
+
+
+def prepare() -> None:
+    """Make a process ready to train: one thread, no words of Lightning's own."""
+    torch.set_num_threads(1)
+    quieten()
 
 
 def quieten() -> None:

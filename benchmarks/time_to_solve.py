@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
-import torch
 
 from acro.evaluation import evaluate
 from benchmarks import acrobot
@@ -30,8 +29,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     arguments.add_argument("--quick", action="store_true", help="one seed, few steps")
     given = arguments.parse_args()
-    torch.set_num_threads(1)
-    acrobot.quieten()
+    acrobot.prepare()
     settings = acrobot.read_preset("acrobot")
     seeds, sb3_steps = (given.seeds[:1], 2_048) if given.quick else (given.seeds, SB3_STEPS)
 
