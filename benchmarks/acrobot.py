@@ -116,8 +116,8 @@ def main() -> None:
 def _notes(experience: Experience, threshold: float | None, jobs: int) -> list[str]:
     episodes = experience.hparams["eval_episodes"]
     notes = [
-        f"One thread a seed, {jobs} at a time. Every {experience.steps_per_epoch:,} steps, {episodes} greedy episodes choose the "
-        "best checkpoint; every column from mean on is that checkpoint's, played from the starts of "
+        f"One thread a seed, {jobs} at a time. Every {experience.steps_per_epoch:,} steps, {episodes} greedy episodes "
+        "choose the best checkpoint; every column from mean on is that checkpoint's, played from the starts of "
         f"{HELD_OUT_EPISODES} held-out episodes. At limit: how many of them lasted until the time limit.",
         "Training seconds count from the environments' making on; evaluations are left out.",
         f"The interval holds 95% of {_RESAMPLES:,} bootstrap resamples over seeds; IQM is the interquartile mean.",
