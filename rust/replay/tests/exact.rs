@@ -260,12 +260,13 @@ fn capacity_that_cannot_be_had_is_an_error() {
 #[test]
 fn capacity_whose_priorities_cannot_be_had_is_an_error() {
     let available = acro_replay::available_bytes().unwrap_or(1 << 40);
-    // Rows of 24 bytes that just fit, and a tree of about 18 bytes a slot that does not fit beside them.
-    let capacity = usize::try_from(available / 25).unwrap().min((1 << 31) - 2);
+    let available = usize::try_from(available).expect("bytes that can be addressed");
+    let capacity = (available / 50).min((1 << 31) - 2);
+    // Rows that leave from 5 to 12 bytes a slot, where a tree needs about 18.
     let config = |alpha| acro_replay::Config {
         capacity,
         num_envs: 1,
-        obs_bytes: usize::try_from(available / capacity as u64).unwrap() - 24,
+        obs_bytes: available / capacity - 28,
         action_bytes: 8,
         seed: 0,
         alpha,
