@@ -19,10 +19,11 @@ import torch
 
 from acro.replay import ReplayMemory
 from benchmarks import results
-from benchmarks.replay_peers import Acro, Cpprb, Deque, Rlox, StableBaselines3, TorchRL, acrobot_stream
+from benchmarks.replay_peers import Acro, AcroReused, Cpprb, Deque, Rlox, StableBaselines3, TorchRL, acrobot_stream
 
 ROOT = Path(__file__).parent.parent
-SAMPLERS = (Acro, Rlox, Cpprb, StableBaselines3, TorchRL, Deque)
+STORERS = (Acro, Rlox, Cpprb, StableBaselines3, TorchRL, Deque)
+SAMPLERS = (Acro, AcroReused, *STORERS[1:])
 
 
 def main() -> None:
@@ -47,6 +48,8 @@ def main() -> None:
         notes = [
             "Medians of interleaved repeats on one thread, each after half as many calls that do not count.",
             "A sample of acro has 7 columns: obs, actions, rewards, next_obs, discounts, terminated, indices.",
+            "acro, out=: the arrays, and the tensors that share them, are made once and overwritten by every sample; "
+            "no peer offers it. The deque, which tutorials use, stores references and copies nothing.",
             "TorchRL gets its TensorDict ready-made when it stores; rlox is given a new seed for every sample.",
         ]
         results.save("replay", "Replay memory", [*tables, floor], notes=notes, data=measure.raw)
@@ -88,10 +91,12 @@ def _microseconds(work: Callable[[], object], count: int) -> float:
 
 
 def comparison(caption: str, medians: Mapping[str, float]) -> results.Table:
-    """Return a table of medians and of their ratios to the first."""
-    first = next(iter(medians.values()))
-    rows = [(name, f"{value:.2f}", f"{value / first:.2f}") for name, value in medians.items()]
-    return results.Table(caption, ("", "µs", "ratio to acro"), rows)
+    """Return a table of medians and of their ratios to each of acro's."""
+    own = [name for name in medians if name.startswith(Acro.name)]
+    rows = [
+        (name, f"{value:.2f}", *(f"{value / medians[other]:.2f}" for other in own)) for name, value in medians.items()
+    ]
+    return results.Table(caption, ("", "µs", *(f"ratio to {name}" for name in own)), rows)
 
 
 def sampling_tables(measure: Measure, capacity: int, words: str) -> list[results.Table]:
@@ -124,7 +129,7 @@ def _sampling(sample: Callable[[int], object], batch_size: int) -> Callable[[], 
 def storing_table(measure: Measure) -> results.Table:
     """Storing one transition, and one step of eight environments."""
     capacity, stream = 100_000, acrobot_stream(64)
-    one: list[Any] = [kind(capacity) for kind in SAMPLERS]
+    one: list[Any] = [kind(capacity) for kind in STORERS]
     eight: list[Any] = [
         Acro(capacity, num_envs=8),
         Rlox(capacity),
@@ -211,16 +216,22 @@ def floor_table(measure: Measure) -> results.Table:
         return results.Table(caption, ("",), [("cargo is not installed",)])
     memory = Acro(100_000)
     memory.fill(acrobot_stream(100_000))
-    python = [measure(caption, {"acro": lambda: memory.sample_numpy(256)})["acro"]]
+    reused = AcroReused(100_000)
+    reused.fill(acrobot_stream(100_000))
+    works: dict[str, Callable[[], object]] = {
+        "acro, Python": lambda: memory.sample_numpy(256),
+        "acro, Python, out=": lambda: reused.sample_numpy(256),
+    }
+    python = [measure(caption, works)]
     command = [cargo, "bench", "-p", "acro-replay", "--bench", "sample", "--", "100000", "--warm-up-time", "0.5"]
     subprocess.run([*command, "--measurement-time", "2"], cwd=ROOT, check=True, capture_output=True)
-    python.append(measure(caption, {"acro": lambda: memory.sample_numpy(256)})["acro"])
+    python.append(measure(caption, works))
     native = {name: _criterion(name) for name in ("floor_100000", "sample_100000_envs_1_steps_1")}
     floor = native["floor_100000"]
     rows = [
         ("bare gather of plain columns, Rust", floor),
         ("acro's draw and gather, Rust", native["sample_100000_envs_1_steps_1"]),
-        ("acro, Python", statistics.mean(python)),
+        *((name, statistics.mean(medians[name] for medians in python)) for name in works),
     ]
     return results.Table(
         caption, ("", "µs", "ratio to the floor"), [(name, f"{us:.2f}", f"{us / floor:.2f}") for name, us in rows]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acro.replay import ReplayMemory
+from acro.replay import Batch, ReplayMemory
 
 
 class Stream(NamedTuple):
@@ -70,6 +70,33 @@ class Acro:
         """Draw a batch by priorities and change them."""
         batch = self.memory.sample(len(priorities))
         return self.memory.update_priorities(batch.indices, priorities)
+
+
+class AcroReused(Acro):
+    """This project's memory, asked to overwrite the batch before."""
+
+    name = "acro, out="
+
+    def fill(self, stream: Stream) -> None:
+        """Store the stream, and make the batches that are overwritten."""
+        super().fill(stream)
+        self._batches: dict[int, tuple[Batch, Batch]] = {}
+
+    def sample_numpy(self, batch_size: int) -> object:
+        """Draw into the NumPy arrays that are there."""
+        return self.memory.sample(batch_size, out=self._batch(batch_size)[0])
+
+    def sample_tensors(self, batch_size: int) -> object:
+        """Draw into the tensors that are there."""
+        arrays, tensors = self._batch(batch_size)
+        self.memory.sample(batch_size, out=arrays)
+        return tensors
+
+    def _batch(self, batch_size: int) -> tuple[Batch, Batch]:
+        if batch_size not in self._batches:
+            batch = self.memory.sample(batch_size)
+            self._batches[batch_size] = batch, batch.as_tensors()
+        return self._batches[batch_size]
 
 
 class Rlox:

@@ -146,6 +146,7 @@ class ReplayMemory:
         gamma: float = 0.99,
         replace: bool = True,
         beta: float = 0.4,
+        out: Batch | None = None,
     ) -> Batch:
         """Draw B transitions at random, or M minibatches of B for a `batch_size` of (M, B); fresh arrays in C order.
 
@@ -154,8 +155,10 @@ class ReplayMemory:
         how far the weights correct for the priorities, 0 not at all, 1 fully; each minibatch's weights are divided
         by its largest. With priorities each minibatch is stratified: one draw from each B-th part of their sum.
         O(transitions * n_step), with priorities O(log capacity) for each besides.
+        `out` is a batch of an earlier call with the same `batch_size`: its arrays are overwritten and it is returned,
+        so that tensors which share them are made once.
         Raises: ValueError when the memory is empty, has fewer than B transitions to draw without replacement, every
-        priority is zero, or a number is out of its range.
+        priority is zero, a number is out of its range, or `out` does not fit; nothing is drawn or written then.
         """
 
     def gather(self, indices: npt.ArrayLike, *, n_step: int = 1, gamma: float = 0.99) -> Batch:

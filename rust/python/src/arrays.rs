@@ -7,8 +7,11 @@
 use std::borrow::Cow;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
-use numpy::npyffi::{NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, PY_ARRAY_API, npy_intp};
+use numpy::npyffi::{
+    NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, PY_ARRAY_API, npy_intp,
+};
 use numpy::prelude::*;
 use numpy::{Element, PyArrayDescr, PyUntypedArray};
 use pyo3::prelude::*;
@@ -91,11 +94,11 @@ impl Number for i64 {}
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// A new array in C order that is yet to be written.
-pub(crate) struct Fresh<'py>(Bound<'py, PyUntypedArray>);
+/// An array in C order that a call writes: a new one, or one that the caller brings.
+pub(crate) struct Output<'py>(Bound<'py, PyUntypedArray>);
 
-impl<'py> Fresh<'py> {
-    /// An array of shape `(*leading, *row)`.
+impl<'py> Output<'py> {
+    /// A new array of shape `(*leading, *row)`, every byte of which is yet to be written.
     #[expect(
         unsafe_code,
         reason = "an array of a dtype that is known at run time has no safe constructor"
@@ -125,11 +128,32 @@ impl<'py> Fresh<'py> {
         Ok(Self(array))
     }
 
-    /// Its bytes, to be written.
+    /// The caller's array, if it is a plain one of this dtype that may be written; its shape is the caller's to check.
+    pub(crate) fn of_caller(
+        array: &Bound<'py, PyUntypedArray>,
+        dtype: &Bound<'py, PyArrayDescr>,
+    ) -> Option<Self> {
+        let usable = is_plain(array, dtype) && has_flags(array, NPY_ARRAY_WRITEABLE);
+        usable.then(|| Self(array.clone()))
+    }
+
+    /// Where its bytes are, as numbers.
+    #[expect(unsafe_code, reason = "rows are of any dtype")]
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        // SAFETY: the pointer is that of a live array.
+        let start = unsafe { (*self.0.as_array_ptr()).data.addr() };
+        start..start + self.nbytes()
+    }
+
+    /// Its bytes, to be written; they may hold values, which only writing replaces.
+    ///
+    /// No two outputs of one call share bytes, and while a slice lives no Python code runs that could reach an array
+    /// of the caller's.
     #[expect(unsafe_code, reason = "rows are of any dtype")]
     pub(crate) fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
-        let length = self.0.len() * self.0.dtype().itemsize();
-        // SAFETY: the array owns `length` bytes, and nobody else has seen it, since only `written` gives it away.
+        let length = self.nbytes();
+        // SAFETY: the array owns or lends `length` bytes that may be written, and nobody else reaches them: a new
+        // array is given away only by `into_array`, and one of the caller's is as said above.
         unsafe { std::slice::from_raw_parts_mut((*self.0.as_array_ptr()).data.cast(), length) }
     }
 
@@ -147,13 +171,17 @@ impl<'py> Fresh<'py> {
         let (before, elements, after) = unsafe { self.bytes().align_to_mut::<MaybeUninit<T>>() };
         assert!(
             before.is_empty() && after.is_empty(),
-            "NumPy aligns what it allocates"
+            "a plain array is aligned"
         );
         elements
     }
 
     /// The array, every byte of which was written.
-    pub(crate) fn written(self) -> Bound<'py, PyUntypedArray> {
+    pub(crate) fn into_array(self) -> Bound<'py, PyUntypedArray> {
         self.0
+    }
+
+    fn nbytes(&self) -> usize {
+        self.0.len() * self.0.dtype().itemsize()
     }
 }

@@ -3,18 +3,32 @@
 use std::mem::MaybeUninit;
 
 use acro_replay::Columns;
-use numpy::PyArrayDescr;
+use numpy::prelude::*;
+use numpy::{PyArrayDescr, PyUntypedArray};
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
-use crate::arrays::Fresh;
+use crate::arrays::Output;
+use crate::convert::has_shape;
 use crate::rows::Rows;
 
 /// Batches of more bytes than this are copied while other Python threads run.
 const DETACH_BYTES: usize = 256 << 10;
+
+/// A `Batch`'s fields, in their order.
+const FIELDS: [&str; 8] = [
+    "obs",
+    "actions",
+    "rewards",
+    "next_obs",
+    "discounts",
+    "terminated",
+    "indices",
+    "weights",
+];
 
 /// The leading axes of a batch: (B,) or (M, B).
 pub(crate) struct Shape {
@@ -92,38 +106,58 @@ pub(crate) fn at_least(name: &str, least: i64, found: i64) -> PyResult<usize> {
 type Unwritten<'a> =
     Columns<'a, MaybeUninit<u8>, MaybeUninit<f32>, MaybeUninit<bool>, MaybeUninit<i64>>;
 
-/// New arrays for a batch, but for its weights.
+/// The arrays of a batch.
 pub(crate) struct Arrays<'py> {
-    obs: Fresh<'py>,
-    actions: Fresh<'py>,
-    rewards: Fresh<'py>,
-    next_obs: Fresh<'py>,
-    discounts: Fresh<'py>,
-    terminated: Fresh<'py>,
-    indices: Fresh<'py>,
+    obs: Output<'py>,
+    actions: Output<'py>,
+    rewards: Output<'py>,
+    next_obs: Output<'py>,
+    discounts: Output<'py>,
+    terminated: Output<'py>,
+    indices: Output<'py>,
+    weights: Option<Output<'py>>,
+    /// The batch that they are of, where the caller brought it.
+    batch: Option<Bound<'py, PyAny>>,
 }
 
 impl<'py> Arrays<'py> {
-    pub(crate) fn new(py: Python<'py>, obs: &Rows, action: &Rows, shape: &Shape) -> PyResult<Self> {
-        let rows =
-            |rows: &Rows| Fresh::new(rows.dtype.bind(py).clone(), shape.lengths(), &rows.shape);
-        let numbers = |dtype: Bound<'py, PyArrayDescr>| Fresh::new(dtype, shape.lengths(), &[]);
-        Ok(Self {
-            obs: rows(obs)?,
-            actions: rows(action)?,
-            rewards: numbers(numpy::dtype::<f32>(py))?,
-            next_obs: rows(obs)?,
-            discounts: numbers(numpy::dtype::<f32>(py))?,
-            terminated: numbers(numpy::dtype::<bool>(py))?,
-            indices: numbers(numpy::dtype::<i64>(py))?,
-        })
+    /// New arrays, or those of `out`.
+    pub(crate) fn new(
+        py: Python<'py>,
+        obs: &Rows,
+        action: &Rows,
+        shape: &Shape,
+        weighted: bool,
+        out: Option<&Bound<'py, PyTuple>>,
+    ) -> PyResult<Self> {
+        let column = |place: usize, dtype: Bound<'py, PyArrayDescr>, row: &[usize]| match out {
+            None => Output::new(dtype, shape.lengths(), row),
+            Some(out) => of_caller(place, &out.get_item(place)?, &dtype, shape.lengths(), row),
+        };
+        let rows = |place, rows: &Rows| column(place, rows.dtype.bind(py).clone(), &rows.shape);
+        let weights = weighted.then(|| column(7, numpy::dtype::<f32>(py), &[]));
+        let arrays = Self {
+            obs: rows(0, obs)?,
+            actions: rows(1, action)?,
+            rewards: column(2, numpy::dtype::<f32>(py), &[])?,
+            next_obs: rows(3, obs)?,
+            discounts: column(4, numpy::dtype::<f32>(py), &[])?,
+            terminated: column(5, numpy::dtype::<bool>(py), &[])?,
+            indices: column(6, numpy::dtype::<i64>(py), &[])?,
+            weights: weights.transpose()?,
+            batch: out.map(|out| out.as_any().clone()),
+        };
+        if out.is_some() {
+            arrays.check_apart()?;
+        }
+        Ok(arrays)
     }
 
-    /// Call `write` with the columns; if it succeeds it has written all of them.
+    /// Call `write` with the columns and the weights; if it succeeds it has written all of them.
     pub(crate) fn write(
         &mut self,
         py: Python<'py>,
-        write: impl FnOnce(Unwritten<'_>) -> PyResult<()> + Send,
+        write: impl FnOnce(Unwritten<'_>, Option<&mut [MaybeUninit<f32>]>) -> PyResult<()> + Send,
     ) -> PyResult<()> {
         let columns = Columns {
             obs: self.obs.bytes(),
@@ -134,11 +168,13 @@ impl<'py> Arrays<'py> {
             terminated: self.terminated.elements(),
             indices: self.indices.elements(),
         };
+        let weights = self.weights.as_mut().map(Output::elements);
         let large = 2 * columns.obs.len() + columns.actions.len() > DETACH_BYTES;
-        if large {
-            py.detach(|| write(columns))
+        // Other threads know the caller's arrays.
+        if large && self.batch.is_none() {
+            py.detach(|| write(columns, weights))
         } else {
-            write(columns)
+            write(columns, weights)
         }
     }
 
@@ -147,22 +183,92 @@ impl<'py> Arrays<'py> {
         self,
         py: Python<'py>,
         kind: &Py<PyType>,
-        weights: Option<Fresh<'py>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         static TUPLE_NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if let Some(batch) = self.batch {
+            return Ok(batch);
+        }
         let make = || Ok::<_, PyErr>(PyTuple::type_object(py).getattr("__new__")?.unbind());
         let tuple_new = TUPLE_NEW.get_or_try_init(py, make)?.bind(py);
         let columns = (
-            self.obs.written(),
-            self.actions.written(),
-            self.rewards.written(),
-            self.next_obs.written(),
-            self.discounts.written(),
-            self.terminated.written(),
-            self.indices.written(),
-            weights.map(Fresh::written),
+            self.obs.into_array(),
+            self.actions.into_array(),
+            self.rewards.into_array(),
+            self.next_obs.into_array(),
+            self.discounts.into_array(),
+            self.terminated.into_array(),
+            self.indices.into_array(),
+            self.weights.map(Output::into_array),
         );
         // A named tuple's own constructor is Python code; its base's takes all fields at once.
         tuple_new.call1((kind, columns))
     }
+
+    /// Check that no two arrays share bytes.
+    fn check_apart(&self) -> PyResult<()> {
+        let mut places = [
+            self.obs.addresses(),
+            self.actions.addresses(),
+            self.rewards.addresses(),
+            self.next_obs.addresses(),
+            self.discounts.addresses(),
+            self.terminated.addresses(),
+            self.indices.addresses(),
+            self.weights.as_ref().map_or(0..0, Output::addresses),
+        ];
+        places.sort_unstable_by_key(|place| place.start);
+        if places.windows(2).all(|pair| pair[0].end <= pair[1].start) {
+            return Ok(());
+        }
+        Err(PyValueError::new_err(
+            "two arrays of out share memory; each column needs its own",
+        ))
+    }
+}
+
+/// What makes a batch that can be written.
+const ADVICE: &str = "use a batch that this memory returned for the same batch_size";
+
+/// The array at one place of a batch that the caller brings.
+fn of_caller<'py>(
+    place: usize,
+    value: &Bound<'py, PyAny>,
+    dtype: &Bound<'py, PyArrayDescr>,
+    leading: &[usize],
+    row: &[usize],
+) -> PyResult<Output<'py>> {
+    if let Ok(array) = value.cast::<PyUntypedArray>()
+        && has_shape(array, leading, row)
+        && let Some(output) = Output::of_caller(array, dtype)
+    {
+        return Ok(output);
+    }
+    Err(cannot_be_written(place, value, dtype, leading, row))
+}
+
+#[cold]
+fn cannot_be_written(
+    place: usize,
+    value: &Bound<'_, PyAny>,
+    dtype: &Bound<'_, PyArrayDescr>,
+    leading: &[usize],
+    row: &[usize],
+) -> PyErr {
+    let describe = || {
+        let (py, field) = (value.py(), FIELDS[place]);
+        let Ok(array) = value.cast::<PyUntypedArray>() else {
+            let found = value.get_type().name()?;
+            let message = format!("out.{field} must be an array, got {found}; {ADVICE}");
+            return Ok(PyTypeError::new_err(message));
+        };
+        let shape = PyTuple::new(py, [leading, row].concat())?;
+        let message = if has_shape(array, leading, row) && array.dtype().is_equiv_to(dtype) {
+            format!("out.{field} must be writeable and in C order; {ADVICE}")
+        } else {
+            let (found, found_shape) = (array.dtype(), PyTuple::new(py, array.shape())?);
+            format!("out.{field} is {found} {found_shape}, expected {dtype} {shape}; {ADVICE}")
+        };
+        Ok(PyValueError::new_err(message))
+    };
+    describe().unwrap_or_else(|error: PyErr| error)
 }

@@ -87,7 +87,12 @@ fn is_whole(dtype: &Bound<'_, PyArrayDescr>) -> bool {
     matches!(dtype.kind(), b'b' | b'i' | b'u')
 }
 
-fn has_shape(array: &Bound<'_, PyUntypedArray>, leading: &[usize], row: &[usize]) -> bool {
+/// Whether the array's shape is `(*leading, *row)`.
+pub(crate) fn has_shape(
+    array: &Bound<'_, PyUntypedArray>,
+    leading: &[usize],
+    row: &[usize],
+) -> bool {
     // Lengths one by one: comparing slices of one or two lengths costs a call each.
     let found = array.shape();
     found.len() == leading.len() + row.len()

@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard};
 use acro_replay::{Config, Draw, Error, ReplayMemory, State, Step, Steps};
 use numpy::prelude::*;
 use numpy::{IntoPyArray, PyArrayDescr, PyUntypedArray};
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::arrays::{Fresh, bytes, flags, is_plain, numbers};
+use crate::arrays::{bytes, flags, is_plain, numbers};
 use crate::batch::{Arrays, Shape, at_least};
 use crate::convert::plain_array;
 use crate::rows::Rows;
@@ -141,7 +141,7 @@ impl PyReplayMemory {
     }
 
     /// Draw transitions at random.
-    #[pyo3(signature = (batch_size, *, n_step=1, gamma=0.99, replace=true, beta=0.4))]
+    #[pyo3(signature = (batch_size, *, n_step=1, gamma=0.99, replace=true, beta=0.4, out=None))]
     fn sample<'py>(
         &self,
         batch_size: &Bound<'py, PyAny>,
@@ -149,6 +149,7 @@ impl PyReplayMemory {
         gamma: f64,
         replace: bool,
         beta: f64,
+        out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = batch_size.py();
         let shape = Shape::of_batch_size(batch_size)?;
@@ -165,18 +166,15 @@ impl PyReplayMemory {
             replace,
             beta,
         };
-        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape)?;
-        let weights = self
-            .alpha
-            .map(|_| Fresh::new(numpy::dtype::<f32>(py), shape.lengths(), &[]));
-        let mut weights = weights.transpose()?;
-        let written = weights.as_mut().map(Fresh::elements);
-        arrays.write(py, |columns| {
+        let out = out.map(|out| self.batch_of_caller(out)).transpose()?;
+        let weighted = self.alpha.is_some();
+        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape, weighted, out)?;
+        arrays.write(py, |columns, weights| {
             self.lock()?
-                .sample(draw, columns, written)
+                .sample(draw, columns, weights)
                 .map_err(to_py_err)
         })?;
-        arrays.into_batch(py, &self.batch, weights)
+        arrays.into_batch(py, &self.batch)
     }
 
     /// Return the transitions that these `indices` of earlier batches name, without weights.
@@ -193,13 +191,13 @@ impl PyReplayMemory {
         let n_step = at_least("n_step", 1, n_step)?;
         // A copy, since other threads may run during the call.
         let asked = numbers::<i64>(&indices).to_vec();
-        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape)?;
-        arrays.write(py, |columns| {
+        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape, false, None)?;
+        arrays.write(py, |columns, _| {
             self.lock()?
                 .gather(&asked, n_step, gamma, columns)
                 .map_err(to_py_err)
         })?;
-        arrays.into_batch(py, &self.batch, None)
+        arrays.into_batch(py, &self.batch)
     }
 
     /// Give transitions new priorities; return how many of `indices` were still there.
@@ -334,6 +332,20 @@ impl PyReplayMemory {
 }
 
 impl PyReplayMemory {
+    /// `out` as the tuple of columns that a `Batch` is.
+    fn batch_of_caller<'a, 'py>(
+        &self,
+        out: &'a Bound<'py, PyAny>,
+    ) -> PyResult<&'a Bound<'py, PyTuple>> {
+        let kind = self.batch.bind(out.py());
+        if !out.get_type().is(kind) {
+            let found = out.get_type().name()?;
+            let message = format!("out must be a Batch that sample returned, got {found}");
+            return Err(PyTypeError::new_err(message));
+        }
+        Ok(out.cast::<PyTuple>()?)
+    }
+
     fn lock(&self) -> PyResult<MutexGuard<'_, ReplayMemory>> {
         let broken =
             "the replay memory cannot be used any more: an earlier call failed in the middle";
