@@ -12,14 +12,21 @@ from acro.networks import QNetwork
 # Below and above where oneDNN takes over.
 SIZES = [(5, 6, 3), (128, 128, 128), (301, 97, 130)]
 
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
+
+
+@pytest.fixture(autouse=True, params=[False, pytest.param(True, marks=needs_onednn)], ids=["mkl", "onednn"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_HAS_FAST_ONEDNN", request.param)
+
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
 def test_linear_layer(rows: int, inputs: int, outputs: int, relu: bool) -> None:
     torch.manual_seed(0)
-    left, weight, bias = torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+    left, weight, bias = torch.randn(rows, inputs), torch.randn(outputs, inputs).t(), torch.randn(outputs)
 
-    expected = left @ weight.t() + bias
+    expected = left @ weight + bias
     torch.testing.assert_close(
         products.linear(left, weight, bias, relu=relu), expected.relu() if relu else expected, atol=1e-4, rtol=1e-4
     )
@@ -38,20 +45,7 @@ def test_product_of_transposed_factors(rows: int, inner: int, columns: int, is_g
     torch.testing.assert_close(found, left.double().mm(right.double()).float(), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "has_onednn",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(
-                not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN"
-            ),
-        ),
-    ],
-)
-def test_layers_answer_as_the_network_does(has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_HAS_FAST_ONEDNN", has_onednn)
+def test_layers_answer_as_the_network_does() -> None:
     torch.manual_seed(0)
     network, obs = QNetwork(6, 3, (160, 160)), torch.randn(128, 6)
 
@@ -67,3 +61,16 @@ def test_layers_answer_as_the_network_does(has_onednn: bool, monkeypatch: pytest
     torch.testing.assert_close(layers.answer(obs), expected)
     for parameter, gradient in zip(network.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "expected"),
+    [("AuthenticAMD", 26, True), ("AuthenticAMD", 25, False), ("GenuineIntel", 26, False)],
+)
+def test_zen_5_is_known_by_its_family(vendor: str, family: int, expected: bool) -> None:
+    cpuinfo = f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 2\n"
+    assert products.is_zen_5(cpuinfo) is expected
+
+
+def test_unknown_processor_is_not_zen_5() -> None:
+    assert not products.is_zen_5("")

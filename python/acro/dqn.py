@@ -139,14 +139,8 @@ class DQN(L.LightningModule):
 
     # ---- the learning rule
 
-    def td_target(
-        self,
-        batch: Batch,
-        target_outputs: Tensor | None = None,
-        *,
-        chooser_outputs: Tensor | None = None,
-        own_outputs: Tensor | None = None,
-    ) -> Tensor:
+    @torch.no_grad()
+    def td_target(self, batch: Batch, target_outputs: Tensor | None = None) -> Tensor:
         """Return rewards + discounts * next return as the head says it, (B,) or (B, N), without gradient.
 
         `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
@@ -154,26 +148,33 @@ class DQN(L.LightningModule):
         Args:
             batch: With columns (B, ...).
             target_outputs: The target network's (B, A) or (B, A, N) for `next_obs`, where they are known already.
-            chooser_outputs: Likewise the online network's, which choose the next action of a double target.
-            own_outputs: Likewise the target network's for `obs`, which a Munchausen target needs.
+        """
+        if target_outputs is None:
+            target_outputs = self.target_network(batch.next_obs)
+        is_munchausen = self.munchausen_temperature is not None
+        chooser_outputs = self.q_network(batch.next_obs) if self.is_double and not is_munchausen else None
+        own_outputs = self.target_network(batch.obs) if is_munchausen else None
+        return self._target_of_outputs(batch, target_outputs, chooser_outputs, own_outputs)
+
+    def _target_of_outputs(
+        self, batch: Batch, target_outputs: Tensor, chooser_outputs: Tensor | None, own_outputs: Tensor | None
+    ) -> Tensor:
+        """Return the target, given what it needs of the networks' outputs.
+
+        Args:
+            batch: With columns (B, ...).
+            target_outputs: The target network's (B, A) or (B, A, N) for `next_obs`.
+            chooser_outputs: The online network's, which choose the next action of a double target.
+            own_outputs: The target network's for `obs`, which a Munchausen target needs.
         """
         head = self.head
-        with torch.no_grad():
-            if target_outputs is None:
-                target_outputs = self.target_network(batch.next_obs)
-            next_returns = head.returns(target_outputs)  # (B, A) or (B, A, N)
-            if self.munchausen_temperature is not None:
-                own_outputs = self.target_network(batch.obs) if own_outputs is None else own_outputs
-                terms = batch.actions, batch.rewards, batch.discounts
-                return munchausen_target(
-                    head, self.munchausen_temperature, *terms, head.returns(own_outputs), next_returns
-                )
-            if not self.is_double:
-                chooser_outputs = target_outputs
-            elif chooser_outputs is None:
-                chooser_outputs = self.q_network(batch.next_obs)
-            next_actions = head.means(head.returns(chooser_outputs)).argmax(dim=1)  # (B,)
-            return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
+        next_returns = head.returns(target_outputs)  # (B, A) or (B, A, N)
+        if self.munchausen_temperature is not None and own_outputs is not None:
+            terms = batch.actions, batch.rewards, batch.discounts
+            return munchausen_target(head, self.munchausen_temperature, *terms, head.returns(own_outputs), next_returns)
+        chooser_returns = next_returns if chooser_outputs is None else head.returns(chooser_outputs)
+        next_actions = head.means(chooser_returns).argmax(dim=1)  # (B,)
+        return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
 
     def loss(self, batch: Batch, target_outputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient.
@@ -266,7 +267,7 @@ class DQN(L.LightningModule):
         return direct_gradients(
             self.q_network,
             self.head,
-            self.td_target,
+            self._target_of_outputs,
             batch,
             answers,
             is_double=self.is_double and not is_munchausen,

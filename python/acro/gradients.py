@@ -8,7 +8,7 @@ from typing import TypeGuard, cast
 import torch
 from torch import Tensor, nn
 
-from acro.heads import Head, of_actions, spread
+from acro.heads import Head, of_actions
 from acro.networks import QNetwork
 from acro.optimizer import FlatAdam
 from acro.products import linear, product
@@ -41,7 +41,7 @@ def autograd_gradients(
 def direct_gradients(
     network: QNetwork,
     head: Head,
-    td_target: Callable[..., Tensor],
+    target_of_outputs: Callable[[Batch, Tensor, Tensor | None, Tensor | None], Tensor],
     batch: Batch,
     answers: Answers,
     *,
@@ -50,7 +50,8 @@ def direct_gradients(
 ) -> Iterator[Tensor]:
     """Do what `autograd_gradients` does for acro's own network, without autograd, in fewer, larger operations.
 
-    `td_target` is `DQN.td_target`; what it needs of the networks is computed here, for many rows at once.
+    What `target_of_outputs` needs of the networks, after the minibatch: the target network's outputs for `next_obs`;
+    the online network's, if `is_double`; the target network's for `obs`, if `is_munchausen`.
     """
     layers = DirectLayers(network)
     count, size = batch.rewards.shape
@@ -58,30 +59,33 @@ def direct_gradients(
         zip(*(_unbind(column, count) for column in batch), strict=True),
         # One forward answers for both observations.
         (torch.cat((batch.obs, batch.next_obs), dim=1) if is_double else batch.obs).unbind(),
+        _shares(batch, network.num_actions, head.outputs is not None).unbind(),
         answers(batch.obs) if is_munchausen else [None] * count,
         answers(batch.next_obs),
         strict=True,
     )
-    for minibatch, obs, target_own, target_outputs in columns:
-        with torch.no_grad():
-            _, actions, *_, weights = minibatch
-            *inputs, all_outputs = layers.activate(obs)
-            own, next_own = all_outputs[:size], all_outputs[size:] if is_double else None  # (B, A) or (B, A, N)
-            outputs = of_actions(own, actions)  # (B,) or (B, N)
-            target = td_target(
-                Batch._make(minibatch),
-                target_outputs,
-                chooser_outputs=next_own,
-                own_outputs=target_own,
-            )  # (B,) or (B, N)
-            slopes = head.slopes(outputs, target).mul_(1.0 / size)  # (B,) or (B, N)
-            if weights is not None:
-                slopes.mul_(weights.view(-1, *(1,) * (slopes.dim() - 1)))
-            layers.backpropagate(
-                [layer_inputs[:size] for layer_inputs in inputs], spread(slopes, actions, all_outputs[:size])
-            )
-            td_error = head.means(target) - head.means(head.returns(outputs))
-        yield td_error
+    for fields, obs, shares, target_own, target_outputs in columns:
+        minibatch = Batch._make(fields)
+        *inputs, all_outputs = layers.activate(obs)
+        own, next_own = all_outputs, None  # (B, A) or (B, A, N)
+        if is_double:
+            own, next_own = own[:size], own[size:]
+            inputs = [layer_inputs[:size] for layer_inputs in inputs]
+        outputs = of_actions(own, minibatch.actions)  # (B,) or (B, N)
+        target = target_of_outputs(minibatch, target_outputs, next_own, target_own)  # (B,) or (B, N)
+        layers.backpropagate(inputs, shares * head.slopes(outputs, target).unsqueeze(1))
+        yield head.means(target) - head.means(head.returns(outputs))
+
+
+def _shares(batch: Batch, num_actions: int, has_axis: bool) -> Tensor:
+    """Return each action's share in its minibatch's loss, (M, B, A) or (M, B, A, 1): none but the taken one has any."""
+    count, size = batch.rewards.shape
+    shares: Tensor = batch.rewards.new_zeros(count, size, num_actions)
+    if batch.weights is None:
+        shares.scatter_(2, batch.actions.unsqueeze(2), 1.0 / size)
+    else:
+        shares.scatter_(2, batch.actions.unsqueeze(2), batch.weights.unsqueeze(2) / size)
+    return shares.unsqueeze(3) if has_axis else shares
 
 
 def has_direct_layers(network: nn.Module) -> TypeGuard[QNetwork]:
@@ -98,16 +102,18 @@ class DirectLayers:
 
     def __init__(self, network: QNetwork) -> None:
         self._network = network
+        # Detached, so that nothing is recorded.
         self._layers = [
-            (layer.weight, layer.bias, layer.weight.grad, layer.bias.grad)
+            (layer.weight.detach(), layer.weight.detach().t(), layer.bias.detach(), layer.weight.grad, layer.bias.grad)
             for layer in cast(Iterable[nn.Linear], network.layers)
         ]
 
     def activate(self, obs: Tensor) -> list[Tensor]:
         """Return the float32 inputs (B, n) of every layer, and last the network's outputs."""
         activations = [obs.flatten(1).float()]
-        for number, (weight, bias, _, _) in enumerate(self._layers, start=1):
-            activations.append(linear(activations[-1], weight, bias, relu=number < len(self._layers)))
+        for layer in self._layers:
+            _, transposed, bias, _, _ = layer
+            activations.append(linear(activations[-1], transposed, bias, relu=layer is not self._layers[-1]))
         activations[-1] = self._network.arrange(activations[-1])
         return activations
 
@@ -118,16 +124,14 @@ class DirectLayers:
     def backpropagate(self, inputs: list[Tensor], gradient: Tensor) -> None:
         """Overwrite every parameter's `grad`, given the layers' inputs and the loss's gradient by the outputs."""
         gradient = self._network.arrange_gradient(gradient)
-        for (weight, _, weight_grad, bias_grad), layer_inputs in zip(
-            reversed(self._layers), reversed(inputs), strict=True
-        ):
+        for layer, layer_inputs in zip(reversed(self._layers), reversed(inputs), strict=True):
+            weight, _, _, weight_grad, bias_grad = layer
             product(gradient.t(), layer_inputs, out=weight_grad)
             torch.sum(gradient, 0, out=bias_grad)
-            if layer_inputs is not inputs[0]:
-                gradient = _threshold_backward(product(gradient, weight), layer_inputs, 0)
-
-
-_threshold_backward = torch.ops.aten.threshold_backward.default
+            if layer is not self._layers[0]:
+                gradient = product(gradient, weight)
+                # What a rectified layer put out is 0 where it has no slope, and positive where that is 1.
+                gradient.mul_(layer_inputs.sign())
 
 
 def target_answers(

@@ -182,14 +182,10 @@ class CategoricalHead(nn.Module):
 
 def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
     """Take each row's action (B,) out of (B, A) or (B, A, N): (B,) or (B, N)."""
-    index = actions.view(-1, *(1,) * (of_all.dim() - 1))
-    return of_all.gather(1, index.expand(-1, 1, *of_all.shape[2:])).squeeze(1)
-
-
-def spread(of_taken: Tensor, actions: Tensor, like: Tensor) -> Tensor:
-    """Put each row's (B,) or (B, N) at its action (B,), zeros elsewhere: (B, A) or (B, A, N), as `like` is."""
-    index = actions.view(-1, *(1,) * (like.dim() - 1)).expand(-1, 1, *like.shape[2:])
-    return torch.zeros_like(like).scatter_(1, index, of_taken.unsqueeze(1))
+    index = actions.unsqueeze(1)
+    if of_all.dim() == 3:
+        index = index.unsqueeze(2).expand(-1, 1, of_all.shape[2])
+    return of_all.gather(1, index).squeeze(1)
 
 
 def return_range(reward_range: tuple[float, float], gamma: float, horizon: float) -> tuple[float, float]:

@@ -35,6 +35,7 @@ class QNetwork(nn.Module):
         noisy: bool = False,
     ) -> None:
         super().__init__()
+        self.num_actions = num_actions
         self.noisy = noisy
         self.dueling = dueling
         self.outputs_per_action = outputs_per_action

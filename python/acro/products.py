@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
+
+def is_zen_5(cpuinfo: str) -> bool:
+    """Whether Linux's description of the processor is that of AMD's family 26, or of a later one."""
+    family = re.search(r"^cpu family\s*: (\d+)$", cpuinfo, re.MULTILINE)
+    return "AuthenticAMD" in cpuinfo and family is not None and int(family[1]) >= 26
+
+
+def _read_cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
+
+
 # MKL, which `torch.mm` calls, leaves AVX-512 unused on AMD's processors: on a Zen 5 core oneDNN takes half its time for
-# 128 x 256 x 256, and three quarters for 128 x 128 x 128. A call of oneDNN costs about 10 us more, so small products,
-# of 64 x 64 say, stay where they are.
-_HAS_FAST_ONEDNN = torch.backends.mkldnn.is_available() and (  # type: ignore[no-untyped-call]
-    torch.backends.cpu.get_cpu_capability() == "AVX512"
-)
+# 128 x 256 x 256, and three quarters for 128 x 128 x 128. Zen 4 does 512 bits in two halves, and gains nothing. A call
+# of oneDNN costs about 10 us more, so small products, of 64 x 64 say, stay where they are.
+_HAS_FAST_ONEDNN = torch.backends.mkldnn.is_available() and is_zen_5(_read_cpuinfo())  # type: ignore[no-untyped-call]
 _LEAST_MULTIPLICATIONS = 1_500_000
 
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
-    """Return inputs (B, n) @ weight.T (n, m) + bias (m,), rectified if `relu`; nothing for autograd."""
-    if _is_for_onednn(inputs, len(weight)):
-        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "relu" if relu else "none", [], "")
+    """Return inputs (B, n) @ weight (n, m) + bias (m,), rectified if `relu`; nothing for autograd."""
+    if _HAS_FAST_ONEDNN and _is_for_onednn(inputs, weight):
+        activation = "relu" if relu else "none"
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight.t(), bias, activation, [], "")
         return outputs
-    outputs = torch.addmm(bias, inputs, weight.t())
+    outputs = torch.addmm(bias, inputs, weight)
     return outputs.relu_() if relu else outputs
 
 
 def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     """Return left (l, m) @ right (m, n), in `out` if it is given; nothing for autograd."""
-    if not _is_for_onednn(left, right.shape[1]):
+    if not (_HAS_FAST_ONEDNN and _is_for_onednn(left, right)):
         return torch.mm(left, right, out=out)
     outputs: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), None, "none", [], "")
     return outputs if out is None else out.copy_(outputs)
 
 
-def _is_for_onednn(left: Tensor, columns: int) -> bool:
-    return _HAS_FAST_ONEDNN and left.numel() * columns >= _LEAST_MULTIPLICATIONS and not left.is_cuda
+def _is_for_onednn(left: Tensor, right: Tensor) -> bool:
+    return left.numel() * right.shape[1] >= _LEAST_MULTIPLICATIONS and not left.is_cuda

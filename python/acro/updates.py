@@ -74,15 +74,15 @@ class Updater:
         """
         # The Trainer cuts the gradients loose from the optimizer's flat tensor.
         self._optimizer.tie_gradients()
-        every = self._target_update_every
+        count, every = len(batch.rewards), self._target_update_every
         td_errors = []
-        for td_error in self._clipped_gradients(batch, every - updates % every, every, last_backward):
+        gradients = self._clipped_gradients(batch, every - updates % every, every, last_backward)
+        for number, td_error in enumerate(gradients, start=1):
             td_errors.append(td_error)
-            is_last = len(td_errors) == len(batch.rewards)
-            (last_step if last_step and is_last else self._optimizer.step_directly)()
-            if (updates + len(td_errors)) % every == 0:
+            (last_step if last_step and number == count else self._optimizer.step_directly)()
+            if (updates + number) % every == 0:
                 self._update_target()
-        self._update_average(len(td_errors))
+        self._update_average(count)
         return torch.stack(td_errors)
 
     def captured_round(self, batch: Batch, updates: int, last_step: Callable[[], Any]) -> Tensor:
