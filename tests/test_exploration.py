@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acro.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
-
-GREEDY = np.zeros(4, dtype=np.int64)
+from acro.exploration import GREEDY, EpsilonGreedy, ExponentialSchedule, LinearSchedule
 
 
 def test_linear_schedule_at_every_step() -> None:
@@ -34,19 +32,19 @@ def test_exponential_schedule_of_the_notebook_at_every_episode() -> None:
 def test_epsilon_zero_is_greedy() -> None:
     exploration = EpsilonGreedy(4, 3)
 
-    assert all((exploration.act(GREEDY + step % 3, 0.0) == step % 3).all() for step in range(50))
+    assert all((exploration.explore(0.0) == GREEDY).all() for _ in range(50))
 
 
 def test_plain_epsilon_greedy_explores_at_its_rate() -> None:
     exploration = EpsilonGreedy(1_000, 3, zeta_exponent=None, seed=1)
-    explored = np.mean([exploration.act(np.full(1_000, -1), 0.3) >= 0 for _ in range(100)])
+    explored = np.mean([exploration.explore(0.3) != GREEDY for _ in range(100)])
 
     assert explored == pytest.approx(0.3, abs=0.005)
 
 
 def test_exploratory_actions_are_uniform() -> None:
     exploration = EpsilonGreedy(1_000, 4, zeta_exponent=None, seed=2)
-    counts = sum(np.bincount(exploration.act(np.zeros(1_000, np.int64), 1.0), minlength=4) for _ in range(25))
+    counts = sum(np.bincount(exploration.explore(1.0), minlength=4) for _ in range(25))
 
     # 25,000 draws: a chi-square of 3 degrees of freedom stays under 16.3 in 999 of 1,000 streams; this one is fixed.
     assert ((counts - 6_250) ** 2 / 6_250).sum() < 16.3
@@ -54,7 +52,7 @@ def test_exploratory_actions_are_uniform() -> None:
 
 def test_held_durations_follow_the_zeta_distribution() -> None:
     exploration = EpsilonGreedy(20_000, 3, zeta_exponent=2.0, seed=3)
-    exploration.act(np.zeros(20_000, np.int64), 1.0)
+    exploration.explore(1.0)
     durations = exploration.state_dict()["remaining_steps"] + 1
     expected = np.array([6 / np.pi**2 / n**2 for n in (1, 2, 3, 4)])
 
@@ -68,9 +66,9 @@ def test_held_action_is_repeated_until_its_duration_ends() -> None:
         {**exploration.state_dict(), "held_actions": np.array([2]), "remaining_steps": np.array([3])}
     )
 
-    actions = [int(exploration.act(np.array([0]), 0.0)[0]) for _ in range(5)]
+    actions = [int(exploration.explore(0.0)[0]) for _ in range(5)]
 
-    assert actions == [2, 2, 2, 0, 0]
+    assert actions == [2, 2, 2, GREEDY, GREEDY]
 
 
 def test_episode_end_drops_the_held_action() -> None:
@@ -80,16 +78,16 @@ def test_episode_end_drops_the_held_action() -> None:
     )
     exploration.end_episodes(np.array([True, False]))
 
-    assert exploration.act(np.array([0, 0]), 0.0).tolist() == [0, 2]
+    assert exploration.explore(0.0).tolist() == [GREEDY, 2]
 
 
 def test_restored_state_continues_the_same_actions() -> None:
     first, second = EpsilonGreedy(4, 3, seed=5), EpsilonGreedy(4, 3, seed=6)
     for _ in range(10):
-        first.act(GREEDY, 0.5)
+        first.explore(0.5)
     second.load_state_dict(first.state_dict())
 
-    assert all((first.act(GREEDY, 0.5) == second.act(GREEDY, 0.5)).all() for _ in range(50))
+    assert all((first.explore(0.5) == second.explore(0.5)).all() for _ in range(50))
 
 
 def test_zeta_exponent_of_one_is_an_error() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from acro import envs
 from acro.evaluation import greedy_actions
-from acro.exploration import EpsilonGreedy
+from acro.exploration import GREEDY, EpsilonGreedy
 from acro.replay import ReplayMemory
 
 
@@ -85,12 +85,10 @@ class Collector:
 
     def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> None:
         """Step every environment once; `num_envs` environment steps."""
-        if epsilon < 1.0:
-            greedy = greedy_actions(network, self._obs, device)
-        else:
-            # Held actions never outlive epsilon = 1, so no action below is greedy.
-            greedy = np.zeros(self.env.num_envs, dtype=np.int64)
-        actions = self.exploration.act(greedy, epsilon)
+        actions = self.exploration.explore(epsilon)
+        greedy = actions == GREEDY
+        if greedy.any():
+            actions[greedy] = greedy_actions(network, self._obs[greedy], device)
         next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
         self.env_steps += self.env.num_envs

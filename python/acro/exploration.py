@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 # Dabney et al. (2021) cut durations at 10,000 steps, so that one draw of the heavy tail cannot take over a run.
 MAX_DURATION_STEPS = 10_000
+# In the place of an action: the greedy one is to be taken.
+GREEDY = -1
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,12 @@ class EpsilonGreedy:
         self._held_actions = np.zeros(num_envs, dtype=np.int64)
         self._remaining_steps = np.zeros(num_envs, dtype=np.int64)
 
-    def act(self, greedy_actions: NDArray[np.int64], epsilon: float) -> NDArray[np.int64]:
-        """Return `greedy_actions` (num_envs,) with exploratory ones mixed in; (num_envs,) int64."""
-        starting = self._generator.random(len(greedy_actions)) < epsilon
+    def explore(self, epsilon: float) -> NDArray[np.int64]:
+        """Return the next exploratory actions (num_envs,) int64; `GREEDY` where an environment does not explore."""
+        starting = self._generator.random(len(self._remaining_steps)) < epsilon
+        # Most steps, once epsilon is small.
+        if not (starting.any() or self._remaining_steps.any()):
+            return np.full(len(starting), GREEDY)
         starting &= self._remaining_steps == 0
         count = int(np.count_nonzero(starting))
         if count:
@@ -79,7 +84,7 @@ class EpsilonGreedy:
             self._remaining_steps[starting] = self._durations(count)
         exploring = self._remaining_steps > 0
         self._remaining_steps -= exploring
-        return np.where(exploring, self._held_actions, greedy_actions)
+        return np.where(exploring, self._held_actions, GREEDY)
 
     def end_episodes(self, ended: NDArray[np.bool_]) -> None:
         """Drop the held action of every environment whose episode `ended` (num_envs,)."""

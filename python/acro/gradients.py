@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeGuard, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ def autograd_gradients(
 
 
 def direct_gradients(
-    network: QNetwork,
+    layers: DirectLayers,
     head: Head,
     target_of_outputs: Callable[[Batch, Tensor, Tensor | None, Tensor | None], Tensor],
     batch: Batch,
@@ -53,13 +53,12 @@ def direct_gradients(
     What `target_of_outputs` needs of the networks, after the minibatch: the target network's outputs for `next_obs`;
     the online network's, if `is_double`; the target network's for `obs`, if `is_munchausen`.
     """
-    layers = DirectLayers(network)
     count, size = batch.rewards.shape
     columns = zip(
         zip(*(_unbind(column, count) for column in batch), strict=True),
         # One forward answers for both observations.
         (torch.cat((batch.obs, batch.next_obs), dim=1) if is_double else batch.obs).unbind(),
-        _shares(batch, network.num_actions, head.outputs is not None).unbind(),
+        _shares(batch, layers.num_actions, head.outputs is not None).unbind(),
         answers(batch.obs) if is_munchausen else [None] * count,
         answers(batch.next_obs),
         strict=True,
@@ -88,19 +87,20 @@ def _shares(batch: Batch, num_actions: int, has_axis: bool) -> Tensor:
     return shares.unsqueeze(3) if has_axis else shares
 
 
-def has_direct_layers(network: nn.Module) -> TypeGuard[QNetwork]:
-    """Whether `DirectLayers` do what `network`'s do; a subclass of acro's own may override anything."""
-    return type(network) is QNetwork and not network.noisy
+def direct_layers(network: nn.Module) -> DirectLayers | None:
+    """Return what does as `network` does; None for any but acro's own, whose subclasses may override anything."""
+    return DirectLayers(network) if type(network) is QNetwork and not network.noisy else None
 
 
 class DirectLayers:
     """The linear layers of a network, for a forward and a backward pass without autograd.
 
     Autograd, and looking parameters up in modules, cost about as much as the arithmetic of networks this small. The
-    tensors are looked up once; they must stay the parameters' storage, and `grad` theirs.
+    tensors are looked up once; what the parameters and their gradients hold must stay where it is.
     """
 
     def __init__(self, network: QNetwork) -> None:
+        self.num_actions = network.num_actions
         self._network = network
         # Detached, so that nothing is recorded.
         self._layers = [
@@ -135,16 +135,13 @@ class DirectLayers:
 
 
 def target_answers(
-    target_network: nn.Module, observations: Tensor, until_update: int, update_every: int
+    answer: Callable[[Tensor], Tensor], observations: Tensor, until_update: int, update_every: int
 ) -> Iterator[Tensor]:
-    """Yield the target network's answer to each minibatch of `observations` (M, B, ...).
+    """Yield the target network's `answer` to each minibatch of `observations` (M, B, ...).
 
     One forward serves as many minibatches as there are before the target network's next update, which comes after
     `until_update` of them, and after every `update_every` from then on.
     """
-    answer: Callable[[Tensor], Tensor] = target_network
-    if has_direct_layers(target_network):
-        answer = DirectLayers(target_network).answer
     start = 0
     while start < len(observations):
         block = observations[start : start + min(until_update, _TARGET_BLOCK)]  # (m, B, ...)

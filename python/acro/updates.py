@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from acro.captured import CapturedRound
-from acro.gradients import Answers, target_answers
+from acro.gradients import Answers, direct_layers, target_answers
 from acro.optimizer import FlatAdam, flatten_parameters
 from acro.replay import Batch
 
@@ -58,6 +58,8 @@ class Updater:
         # In the order of the online network's, so that following it is one operation on flat tensors.
         self._flat_target = flatten_parameters(target_network.parameters())
         self._flat_average = None if averaged_network is None else flatten_parameters(averaged_network.parameters())
+        layers = direct_layers(target_network)
+        self._answer: Callable[[Tensor], Tensor] = target_network if layers is None else layers.answer
         self._captured: dict[int, CapturedRound] = {}
 
     def round(
@@ -123,7 +125,7 @@ class Updater:
         self, batch: Batch, until_update: int, update_every: int, last_backward: Callable[[Tensor], None]
     ) -> Iterator[Tensor]:
         def answers(observations: Tensor) -> Iterator[Tensor]:
-            return target_answers(self._target_network, observations, until_update, update_every)
+            return target_answers(self._answer, observations, until_update, update_every)
 
         for td_error in self._gradients(batch, answers, self._optimizer, last_backward):
             if self._max_grad_norm is not None:
