@@ -170,7 +170,10 @@ def rlox_seconds(steps: int) -> float:
         learning_rate=LEARNING_RATE,
         batch_size=BATCH_SIZE,
         target_update_freq=250,
-        learning_starts=BATCH_SIZE,
+        # Every call of `train` counts from 0 again: any other would leave out updates, and explore afresh.
+        learning_starts=0,
+        exploration_initial_eps=0.1,
+        exploration_final_eps=0.1,
         double_dqn=False,
         hidden=HIDDEN[0],
         train_freq=TRAIN_EVERY_STEPS,
