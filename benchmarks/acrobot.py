@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from acro import DQN, Experience
 from acro.checkpoint import DurableCheckpointIO, read_checkpoint
+from acro.cli import PRESETS, preset_names
 from acro.evaluation import evaluate
-from acro.fit import PRESETS, preset_names
 from acro.plot import reward_threshold
 from benchmarks import results
 

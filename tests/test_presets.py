@@ -11,7 +11,7 @@ import yaml
 from benchmarks.acrobot import interquartile_mean, interval
 
 from acro import DQN, Experience
-from acro.fit import PRESETS, preset_names
+from acro.cli import PRESETS, preset_names
 
 
 def read(name: str) -> dict[str, Any]:

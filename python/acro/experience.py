@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import lightning as L
@@ -19,6 +18,7 @@ from acro.collector import Collector
 from acro.evaluation import Episodes
 from acro.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
 from acro.heads import return_range
+from acro.loaders import EpisodeLoader, Rounds
 from acro.replay import Batch, ReplayMemory
 from acro.state import to_arrays, to_tensors
 
@@ -237,7 +237,7 @@ class Experience(L.LightningDataModule):
 
     def train_dataloader(self) -> Rounds:
         """Return an epoch's rounds; each is made when it is asked for."""
-        return Rounds(self)
+        return Rounds(self.round, self.rounds_per_epoch)
 
     def val_dataloader(self) -> EpisodeLoader:
         """Return the evaluation of an epoch; its starts derive from (seed, epoch)."""
@@ -319,43 +319,6 @@ class Experience(L.LightningDataModule):
                 "%s cannot give its state: its episodes start afresh, the rest continues exactly", self.env_id
             )
         self.collector.load_state_dict(collector)
-
-
-class Rounds:
-    """An epoch of rounds, for the Trainer.
-
-    It has a length, or the Trainer would fetch one round ahead: stale actions, and checkpoints with a round in flight.
-    """
-
-    def __init__(self, experience: Experience) -> None:
-        self._experience = experience
-
-    def __len__(self) -> int:
-        return self._experience.rounds_per_epoch
-
-    def __iter__(self) -> Iterator[Batch]:
-        for _ in range(len(self)):
-            yield self._experience.round()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: the Trainer drops a loader's state at epoch ends, so `Experience` holds it all."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accept what `state_dict` returned."""
-
-
-class EpisodeLoader:
-    """One set of episodes, for the Trainer, which takes a list of them apart."""
-
-    def __init__(self, episodes: Callable[[], Episodes]) -> None:
-        self._episodes = episodes
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[Episodes]:
-        yield self._episodes()
 
 
 def _describe(env_id: str, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete, float]:

@@ -8,6 +8,7 @@ mod batch;
 mod convert;
 mod replay;
 mod rows;
+mod state;
 
 /// The extension module `acro._rust`.
 #[pyo3::pymodule]

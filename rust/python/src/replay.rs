@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard};
 
-use acro_replay::{Config, Draw, Error, ReplayMemory, State, Step, Steps};
+use acro_replay::{Config, Draw, Error, ReplayMemory, Step, Steps};
 use numpy::prelude::*;
-use numpy::{IntoPyArray, PyArrayDescr, PyUntypedArray};
+use numpy::{PyArrayDescr, PyUntypedArray};
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -14,6 +14,7 @@ use crate::arrays::{bytes, flags, is_plain, numbers};
 use crate::batch::{Arrays, Shape, at_least};
 use crate::convert::plain_array;
 use crate::rows::Rows;
+use crate::state;
 
 /// See `_rust.pyi`.
 #[pyclass(name = "ReplayMemory", module = "acro._rust", subclass, frozen)]
@@ -271,63 +272,14 @@ impl PyReplayMemory {
 
     /// See `_rust.pyi`.
     fn _state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let state = self.lock()?.state();
-        let columns = PyDict::new(py);
-        columns.set_item(
-            "rng",
-            state.rng.map(|word| word as i64).to_vec().into_pyarray(py),
-        )?;
-        columns.set_item("counts", state.counts.into_pyarray(py))?;
-        columns.set_item("lens", state.lens.into_pyarray(py))?;
-        columns.set_item("heads", state.heads.into_pyarray(py))?;
-        columns.set_item("open", state.open.into_pyarray(py))?;
-        columns.set_item("obs", state.obs.into_owned().into_pyarray(py))?;
-        columns.set_item("actions", state.actions.into_owned().into_pyarray(py))?;
-        columns.set_item("rewards", state.rewards.into_pyarray(py))?;
-        columns.set_item("terminated", state.terminated.into_pyarray(py))?;
-        columns.set_item("last", state.last.into_pyarray(py))?;
-        columns.set_item("finals", state.finals.into_owned().into_pyarray(py))?;
-        columns.set_item(
-            "priorities",
-            state.priorities.map(|leaves| leaves.into_pyarray(py)),
-        )?;
-        Ok(columns)
+        state::to_columns(py, self.lock()?.state())
     }
 
     /// See `_rust.pyi`.
     fn _restore(&self, columns: &Bound<'_, PyDict>) -> PyResult<()> {
-        let column = |name: &str| -> PyResult<Bound<'_, PyUntypedArray>> {
-            Ok(columns
-                .as_any()
-                .get_item(name)?
-                .cast_into::<PyUntypedArray>()?)
-        };
-        let words = numbers::<i64>(&column("rng")?).to_vec();
-        let rng = words
-            .try_into()
-            .map_err(|_| PyValueError::new_err("rng must hold 4 numbers"))?;
-        let priorities = columns.as_any().get_item("priorities")?;
-        let priorities = if priorities.is_none() {
-            None
-        } else {
-            Some(numbers::<f64>(&priorities.cast_into::<PyUntypedArray>()?).to_vec())
-        };
-        let (obs, actions, finals) = (column("obs")?, column("actions")?, column("finals")?);
-        let state = State {
-            rng: <[i64; 4]>::map(rng, |word| word as u64),
-            counts: numbers(&column("counts")?).to_vec(),
-            lens: numbers(&column("lens")?).to_vec(),
-            heads: numbers(&column("heads")?).to_vec(),
-            open: flags(&column("open")?).into_owned(),
-            obs: Cow::Borrowed(bytes(&obs)),
-            actions: Cow::Borrowed(bytes(&actions)),
-            rewards: numbers(&column("rewards")?).to_vec(),
-            terminated: flags(&column("terminated")?).into_owned(),
-            last: flags(&column("last")?).into_owned(),
-            finals: Cow::Borrowed(bytes(&finals)),
-            priorities,
-        };
-        self.lock()?.restore(&state).map_err(to_py_err)
+        state::of_columns(columns, |state| {
+            self.lock()?.restore(state).map_err(to_py_err)
+        })
     }
 }
 
