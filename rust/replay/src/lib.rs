@@ -4,6 +4,7 @@
 
 mod arguments;
 mod available;
+mod block;
 mod draw;
 mod error;
 mod finals;

@@ -1,9 +1,8 @@
 //! Where steps are kept: one ring of fixed-size records per environment, in one block.
 
-use memmap2::MmapMut;
-
 use crate::Error;
 use crate::available::available_bytes;
+use crate::block::Block;
 use crate::finals::Finals;
 use crate::row;
 
@@ -63,7 +62,7 @@ pub(crate) struct Rings {
     /// Slots of one ring.
     pub(crate) size: u32,
     pub(crate) rings: Vec<Ring>,
-    records: MmapMut,
+    records: Block,
     pub(crate) finals: Finals,
     /// Filled slots of all rings.
     pub(crate) len: usize,
@@ -74,9 +73,6 @@ pub(crate) const TERMINATED: u32 = 1 << 31;
 
 /// Slots are numbered in a link's lower 31 bits, and 0 stands for no row.
 pub(crate) const MAX_SLOTS: usize = (1 << 31) - 2;
-
-/// Blocks from this size on are asked for in huge pages: fewer address look-ups for random rows.
-const HUGE_BYTES: usize = 1 << 20;
 
 const EMPTY: Ring = Ring {
     head: 0,
@@ -97,7 +93,7 @@ impl Rings {
         besides: usize,
     ) -> Result<Self, Error> {
         let stride = (obs_bytes as u128 + action_bytes as u128 + 8).next_multiple_of(8);
-        let bytes = stride * u128::from(size) * num_envs as u128;
+        let bytes = Block::rounded(stride * u128::from(size) * num_envs as u128);
         let asked = bytes + besides as u128;
         let available = available_bytes();
         let refused = || Error::OutOfMemory { asked, available };
@@ -105,12 +101,7 @@ impl Rings {
             return Err(refused());
         }
         let bytes = usize::try_from(bytes).map_err(|_| refused())?;
-        let records = MmapMut::map_anon(bytes).map_err(|_| refused())?;
-        #[cfg(target_os = "linux")]
-        if bytes >= HUGE_BYTES {
-            // Only speed depends on it: a kernel without huge pages refuses, and that is fine.
-            let _ = records.advise(memmap2::Advice::HugePage);
-        }
+        let records = Block::new(bytes).map_err(|_| refused())?;
         let finals = Finals::new(obs_bytes, num_envs * size as usize);
         let stride = stride as usize;
         Ok(Self {
