@@ -19,7 +19,17 @@ import torch
 
 from acro.replay import ReplayMemory
 from benchmarks import results
-from benchmarks.replay_peers import Acro, AcroReused, Cpprb, Deque, Rlox, StableBaselines3, TorchRL, acrobot_stream
+from benchmarks.replay_peers import (
+    BATCH_SIZES,
+    Acro,
+    AcroReused,
+    Cpprb,
+    Deque,
+    Rlox,
+    StableBaselines3,
+    TorchRL,
+    acrobot_stream,
+)
 
 ROOT = Path(__file__).parent.parent
 STORERS = (Acro, Rlox, Cpprb, StableBaselines3, TorchRL, Deque)
@@ -111,7 +121,7 @@ def sampling_tables(measure: Measure, capacity: int, words: str) -> list[results
         memory.fill(stream)
         memories.append(memory)
     tables = []
-    for batch_size in (32, 256, 1024):
+    for batch_size in BATCH_SIZES:
         caption = f"Sample {batch_size} of {words} into tensors"
         works = {memory.name: _sampling(memory.sample_tensors, batch_size) for memory in memories}
         tables.append(comparison(caption, measure(caption, works)))

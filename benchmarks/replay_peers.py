@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acro.replay import Batch, ReplayMemory
+from acro.replay import ReplayMemory
+
+BATCH_SIZES = (32, 256, 1024)
 
 
 class Stream(NamedTuple):
@@ -78,25 +80,19 @@ class AcroReused(Acro):
     name = "acro, out="
 
     def fill(self, stream: Stream) -> None:
-        """Store the stream, and make the batches that are overwritten."""
+        """Store the stream, and make a batch of every size that is asked for, and its tensors."""
         super().fill(stream)
-        self._batches: dict[int, tuple[Batch, Batch]] = {}
+        self._arrays = {size: self.memory.sample(size) for size in BATCH_SIZES}
+        self._tensors = {size: batch.as_tensors() for size, batch in self._arrays.items()}
 
     def sample_numpy(self, batch_size: int) -> object:
         """Draw into the NumPy arrays that are there."""
-        return self.memory.sample(batch_size, out=self._batch(batch_size)[0])
+        return self.memory.sample(batch_size, out=self._arrays[batch_size])
 
     def sample_tensors(self, batch_size: int) -> object:
         """Draw into the tensors that are there."""
-        arrays, tensors = self._batch(batch_size)
-        self.memory.sample(batch_size, out=arrays)
-        return tensors
-
-    def _batch(self, batch_size: int) -> tuple[Batch, Batch]:
-        if batch_size not in self._batches:
-            batch = self.memory.sample(batch_size)
-            self._batches[batch_size] = batch, batch.as_tensors()
-        return self._batches[batch_size]
+        self.memory.sample(batch_size, out=self._arrays[batch_size])
+        return self._tensors[batch_size]
 
 
 class Rlox:
