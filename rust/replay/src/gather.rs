@@ -50,8 +50,8 @@ const FINAL: u32 = 1 << 31;
 
 /// Write the transitions that start at `slots`, each of up to `n_step` steps. O(slots * n_step).
 ///
-/// `sources` is scratch. The first pass touches every record with little work between, so that the processor has
-/// many cache misses under way at once; the copies then find their rows near.
+/// `sources` is scratch. Of a large memory the first pass touches every record with little work between, so that the
+/// processor has many cache misses under way at once; the copies then find their rows near.
 pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
     rings: &Rings,
     slots: &[u32],

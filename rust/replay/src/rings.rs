@@ -74,6 +74,10 @@ pub(crate) const TERMINATED: u32 = 1 << 31;
 /// Slots are numbered in a link's lower 31 bits, and 0 stands for no row.
 pub(crate) const MAX_SLOTS: usize = (1 << 31) - 2;
 
+/// Records of up to so many bytes stay in a processor's caches: of 4 MB a sample without the touch is 8 % faster, of
+/// 8 MB the same, of 40 MB half as fast.
+const CACHED_BYTES: usize = 8 << 20;
+
 const EMPTY: Ring = Ring {
     head: 0,
     len: 0,
@@ -212,10 +216,13 @@ impl Rings {
         &self.records[start..start + self.stride]
     }
 
-    /// Read a byte of every cache line that the transitions of these slots are in. O(slots).
+    /// Read a byte of every cache line that the transitions of these slots are in, unless caches hold them. O(slots).
     ///
     /// So little work stands between two reads that the processor has all the misses under way that it can have.
     pub(crate) fn touch(&self, slots: &[u32]) {
+        if self.records.len() <= CACHED_BYTES {
+            return;
+        }
         let last = self.records.len() - 1;
         let reach = self.stride + self.obs_bytes - 1;
         let mut sum = 0_u8;
