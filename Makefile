@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help fit test check bench docs clean
+.PHONY: help fit test check memcheck bench docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -29,6 +29,13 @@ check: $(VENV)/.check  ## Check format, lints, types, documentation and stubs
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest acro._rust
+
+memcheck: $(VENV)/.test  ## Run the memory's tests under valgrind, which must have nothing to say of the bindings
+	@command -v valgrind >/dev/null || { echo "make memcheck needs valgrind: install it first" >&2; exit 1; }
+	@mkdir -p target
+	PYTHONMALLOC=malloc valgrind --quiet --error-limit=no --num-callers=30 --log-file=target/memcheck.log \
+		$(BIN)/python -m pytest -q -p no:cacheprovider $(filter-out %_draws.py,$(wildcard tests/test_replay*.py))
+	@! grep -F '_rust.' target/memcheck.log
 
 bench: $(VENV)/.benchmark  ## Run a short form of every benchmark, peers included
 	$(BIN)/python -m benchmarks
