@@ -201,7 +201,8 @@ def test_priorities_that_are_none_are_refused(bad):
 
 def test_a_memory_that_does_not_fit_is_a_memory_error():
     # 10**15, and up to the end of the last huge page.
-    message = r"^the replay memory needs 1000000001671168 bytes, but only \d+ are available; ask for a smaller capacity$"
+    needed = 1_000_000_001_671_168
+    message = rf"^the replay memory needs {needed} bytes, but only \d+ are available; ask for a smaller capacity$"
     with pytest.raises(MemoryError, match=message):
         ReplayMemory(1_000_000_000, (1_000_000 - 16,), obs_dtype=np.uint8)
 

@@ -250,8 +250,8 @@ class DQN(L.LightningModule):
 
     @property
     def _is_captured(self) -> bool:
-        """Whether a round is one CUDA graph: on a GPU, with the network that acro brings and no noise from the CPU."""
-        return self.device.type == "cuda" and type(self.q_network) is QNetwork and not self.q_network.noisy
+        """Whether a round is one CUDA graph: on a GPU, with acro's own network and no noise from the CPU."""
+        return self.device.type == "cuda" and self._layers is not None
 
     def _count(self, td_errors: Tensor) -> Tensor:
         self.updates += len(td_errors)
