@@ -21,7 +21,7 @@ impl Block {
     /// The bytes that a block of `bytes` has: up to the end of its last huge page, if that is little more. O(1).
     pub(crate) fn rounded(bytes: u128) -> u128 {
         let rounded = bytes.next_multiple_of(HUGE_PAGE_BYTES as u128);
-        if rounded - bytes <= bytes / 8 {
+        if rounded - bytes <= bytes / 16 {
             rounded
         } else {
             bytes
