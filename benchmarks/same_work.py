@@ -66,6 +66,7 @@ def main() -> None:
             f"One environment, {HIDDEN[0]}-{HIDDEN[1]}, batch {BATCH_SIZE}, {TRAIN_EVERY_STEPS} steps then "
             f"{TRAIN_EVERY_STEPS} updates, one-step returns, no double, Huber loss, Adam, gradient norm 10, 1 thread, "
             f"no evaluation, after {BURN_IN_STEPS} steps that do not count. acro runs under Lightning's Trainer.",
+            "rlox has the squared loss in the place of Huber's, and no other.",
             f"Medians over {repeats} turns; ratios are the medians of the ratios within a turn.",
         ],
         data=rates,

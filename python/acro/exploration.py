@@ -76,7 +76,7 @@ class EpsilonGreedy:
         starting = self._generator.random(len(self._remaining_steps)) < epsilon
         # Most steps, once epsilon is small.
         if not (starting.any() or self._remaining_steps.any()):
-            return np.full(len(starting), GREEDY)
+            return np.full(len(starting), GREEDY, dtype=np.int64)
         starting &= self._remaining_steps == 0
         count = int(np.count_nonzero(starting))
         if count:
