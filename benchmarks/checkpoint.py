@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from acro import DQN, Experience
-from acro.checkpoint import DurableCheckpointIO, read_checkpoint
+from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 from benchmarks import results
 
 BAR_TRANSITIONS, BAR_MILLISECONDS = 100_000, 50.0

@@ -18,8 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from acro.checkpoint import read_checkpoint
-from acro.runs import Run
+from acro.cli.runs import Run
+from acro.storage.checkpoints import read_checkpoint
 from benchmarks import results
 from benchmarks.differences import differences
 

@@ -14,10 +14,10 @@ from typing import Any
 import lightning as L
 import torch
 
-from acro import collector as collecting
 from acro import fit
-from acro.gradients import DirectLayers
-from acro.optimizer import FlatAdam
+from acro.dqn.gradients import DirectLayers
+from acro.dqn.optimizer import FlatAdam
+from acro.experience import collector as collecting
 from benchmarks.results import Table, save, show
 
 TARGET = "update: target values"

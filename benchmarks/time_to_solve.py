@@ -12,7 +12,7 @@ from typing import Any
 import lightning as L
 
 from acro.evaluation import evaluate
-from benchmarks import acrobot
+from benchmarks import presets
 from benchmarks.results import Table, save, show
 from benchmarks.same_work import zoo_dqn
 
@@ -29,13 +29,13 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     arguments.add_argument("--quick", action="store_true", help="one seed, few steps")
     given = arguments.parse_args()
-    acrobot.prepare()
-    settings = acrobot.read_preset("acrobot")
+    presets.prepare()
+    settings = presets.read_preset("acrobot")
     seeds, sb3_steps = (given.seeds[:1], 2_048) if given.quick else (given.seeds, SB3_STEPS)
 
     data: list[dict[str, Any]] = []
     for seed in seeds:
-        outcome = acrobot.train(settings, seed)
+        outcome = presets.train(settings, seed)
         sb3_step, sb3_seconds = solve_with_sb3(seed, sb3_steps)
         data.append(
             {

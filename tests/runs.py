@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from acro import DQN, Experience
 from acro.callbacks.checkpointing import SaveLast
-from acro.checkpoint import DurableCheckpointIO
+from acro.storage.checkpoints import DurableCheckpointIO
 
 SMALL = {
     "num_envs": 4,

@@ -16,8 +16,8 @@ from runs import differences, last_checkpoint, train
 
 from acro.callbacks.checkpointing import Interrupts, SaveBest
 from acro.callbacks.curve import LearningCurve
+from acro.callbacks.metrics_csv import MetricsCSV
 from acro.callbacks.progress import TrainingProgress
-from acro.metrics_csv import MetricsCSV
 
 EPOCHS = 2
 LEARNED = ("state_dict", "optimizer_states", "lr_schedulers", "Experience", "global_step")

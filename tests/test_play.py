@@ -19,7 +19,7 @@ from runs import train
 from torch import nn
 
 from acro import evaluate
-from acro.agent import load_agent
+from acro.dqn.agent import load_agent
 from acro.play import main
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from benchmarks.acrobot import interquartile_mean, interval
+from benchmarks.presets import interquartile_mean, interval
 
 from acro import DQN, Experience
-from acro.cli import PRESETS, preset_names
+from acro.cli.parser import PRESETS, preset_names
 
 
 def read(name: str) -> dict[str, Any]:

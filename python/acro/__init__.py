@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from acro.dqn import DQN
+    from acro.dqn.networks import QNetwork
     from acro.evaluation import Evaluation, evaluate
     from acro.experience import Experience
-    from acro.networks import QNetwork
     from acro.replay import Batch, ReplayMemory
 
 __all__ = ["DQN", "Batch", "Evaluation", "Experience", "QNetwork", "ReplayMemory", "evaluate"]
@@ -19,7 +19,7 @@ _HOMES = {
     "DQN": "acro.dqn",
     "Evaluation": "acro.evaluation",
     "Experience": "acro.experience",
-    "QNetwork": "acro.networks",
+    "QNetwork": "acro.dqn.networks",
     "ReplayMemory": "acro.replay",
     "evaluate": "acro.evaluation",
 }

@@ -22,7 +22,7 @@ __version__: str
 
 @final
 class Acrobots:
-    """Acrobots stepped together; `acro.acrobot.AcrobotVectorEnv` is their face.
+    """Acrobots stepped together; `acro.envs.acrobot.AcrobotVectorEnv` is their face.
 
     States are (theta1, theta2, velocity1, velocity2) in rad and rad/s, float64; observations are float32.
     """

@@ -17,15 +17,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from acro import slurm
-from acro.checkpoint import read_checkpoint
-from acro.cli import DEFAULT_ROOT, FitCLI, env_steps_of, folder_name, preset_names
+from acro.cli.parser import DEFAULT_ROOT, FitCLI, env_steps_of, folder_name, preset_names
+from acro.cli.runs import Run
+from acro.cli.usage import usage
+from acro.dqn.trainers import check_trainer
+from acro.drawing.episodes import render_episodes
 from acro.evaluation import Evaluation, evaluate
 from acro.experience import Experience
 from acro.plot import reward_threshold
-from acro.rendering import render_episodes
-from acro.runs import Run
-from acro.trainers import check_trainer
-from acro.usage import usage
+from acro.storage.checkpoints import read_checkpoint
 
 logger = logging.getLogger("acro")
 

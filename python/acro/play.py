@@ -99,9 +99,9 @@ def _check_gif(path: Path) -> None:
 def _play(arguments: argparse.Namespace) -> None:
     import torch
 
-    from acro.agent import load_agent
+    from acro.dqn.agent import load_agent
+    from acro.drawing.episodes import check_drawing
     from acro.evaluation import Episodes, evaluate
-    from acro.rendering import check_drawing
 
     # One thread is fastest for networks this small.
     torch.set_num_threads(1)
@@ -150,8 +150,8 @@ def _as_json(evaluation: Evaluation, env_id: str) -> str:
 def _as_table(evaluation: Evaluation, env_id: str) -> str:
     import numpy as np
 
+    from acro.drawing.episodes import format_return
     from acro.plot import reward_threshold
-    from acro.rendering import format_return
 
     returns = evaluation.returns
     rows = [
@@ -169,7 +169,7 @@ def _as_table(evaluation: Evaluation, env_id: str) -> str:
 
 
 def _draw(episodes: Episodes, evaluation: Evaluation, index: int, path: Path) -> None:
-    from acro.rendering import render_episodes
+    from acro.drawing.episodes import render_episodes
 
     (rendered,) = render_episodes(episodes, evaluation, [index], path, caption=f"episode {index}")
     cut = ", cut there" if rendered.is_cut else ""
@@ -177,7 +177,7 @@ def _draw(episodes: Episodes, evaluation: Evaluation, index: int, path: Path) ->
 
 
 def _show(episodes: Episodes, evaluation: Evaluation, index: int) -> None:
-    from acro.rendering import make_drawing, replay
+    from acro.drawing.episodes import make_drawing, replay
 
     env = make_drawing(episodes, "human")
     try:

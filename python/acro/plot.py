@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from acro.files import replacing
+from acro.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

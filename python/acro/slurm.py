@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from acro.files import replacing
-from acro.runs import Run
+from acro.cli.runs import Run
+from acro.storage.files import replacing
 
 # Beside the run's config.yaml: which job it is of, and its command line.
 _MARK = "slurm_job.txt"

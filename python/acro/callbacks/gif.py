@@ -11,9 +11,9 @@ import lightning as L
 import numpy as np
 
 from acro.callbacks.pictures import log_picture, run_folder
+from acro.drawing.episodes import render_episodes
+from acro.drawing.strip import join_side_by_side
 from acro.evaluation import Episodes, Evaluation
-from acro.rendering import render_episodes
-from acro.strip import join_side_by_side
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The parser that the commands share, and run folders."""

@@ -1,0 +1,178 @@
+"""Stepping the training environments and remembering what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+from torch import nn
+
+from acro import envs
+from acro.evaluation import greedy_actions
+from acro.experience.exploration import GREEDY, EpsilonGreedy
+from acro.replay import ReplayMemory
+
+
+class EpisodeLog:
+    """Every finished training episode: when it ended, what it returned (undiscounted), how long it was."""
+
+    # SB3 and CleanRL report the mean of as many.
+    WINDOW_EPISODES = 100
+
+    def __init__(self) -> None:
+        self.end_steps: list[int] = []
+        self.returns: list[float] = []
+        self.lengths: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+    def append(self, end_step: int, episode_return: float, length: int) -> None:
+        """Add an episode that ended at environment step `end_step`."""
+        self.end_steps.append(end_step)
+        self.returns.append(episode_return)
+        self.lengths.append(length)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the running means over the last 100 episodes; nothing before the first has ended."""
+        if not self.returns:
+            return {}
+        return {
+            "train/return": float(np.mean(self.returns[-self.WINDOW_EPISODES :])),
+            "train/length": float(np.mean(self.lengths[-self.WINDOW_EPISODES :])),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return three arrays of one entry per episode."""
+        return {
+            "end_steps": np.array(self.end_steps, dtype=np.int64),
+            "returns": np.array(self.returns, dtype=np.float64),
+            "lengths": np.array(self.lengths, dtype=np.int64),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        self.end_steps = state["end_steps"].tolist()
+        self.returns = state["returns"].tolist()
+        self.lengths = state["lengths"].tolist()
+
+
+class Collector:
+    """Acts in a vector environment and stores every transition, in whichever autoreset mode it is.
+
+    Args:
+        env: Owned by the collector from here on; it is reset at once.
+        memory: What receives the transitions.
+        exploration: Mixes exploratory actions into the greedy ones.
+        seed: Environment i is reset with `seed + i`.
+    """
+
+    def __init__(self, env: VectorEnv, memory: ReplayMemory, exploration: EpsilonGreedy, *, seed: int) -> None:
+        self.env = env
+        self.memory = memory
+        self.exploration = exploration
+        self.episodes = EpisodeLog()
+        self.env_steps = 0
+        self._autoreset_mode = env.metadata["autoreset_mode"]
+        self._returns = np.zeros(env.num_envs, dtype=np.float64)
+        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
+        # Environments whose next step only resets them (next-step mode).
+        self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
+        self._obs, _ = env.reset(seed=seed)
+
+    def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> None:
+        """Step every environment once; `num_envs` environment steps."""
+        actions = self.exploration.explore(epsilon)
+        greedy = actions == GREEDY
+        if greedy.any():
+            actions[greedy] = greedy_actions(network, self._obs[greedy], device)
+        next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        ended = terminated | truncated
+        self.env_steps += self.env.num_envs
+        self._returns += rewards
+        self._lengths += 1
+        if self._autoreset_mode is AutoresetMode.NEXT_STEP:
+            self._remember_acted(actions, rewards, next_obs, terminated, truncated)
+            self._resetting = ended
+        else:
+            final_obs = _with_final_obs(next_obs, infos) if ended.any() else next_obs
+            self.memory.extend(self._obs, actions, rewards, final_obs, terminated, truncated)
+            if self._autoreset_mode is AutoresetMode.DISABLED and ended.any():
+                next_obs, _ = self.env.reset(options={"reset_mask": ended})
+        if ended.any():
+            self._finish(ended)
+        self._obs = next_obs
+
+    def _remember_acted(
+        self,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        next_obs: NDArray[np.generic],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+    ) -> None:
+        """Store the environments that acted: in one that only reset, the row (last obs -> first obs) never happened."""
+        self._lengths[self._resetting] = 0
+        acted = np.flatnonzero(~self._resetting)
+        self.memory.extend(
+            self._obs[acted],
+            actions[acted],
+            rewards[acted],
+            next_obs[acted],
+            terminated[acted],
+            truncated[acted],
+            envs=acted,
+        )
+
+    def _finish(self, ended: NDArray[np.bool_]) -> None:
+        for env in np.flatnonzero(ended):
+            self.episodes.append(self.env_steps, float(self._returns[env]), int(self._lengths[env]))
+        self._returns[ended] = 0.0
+        self._lengths[ended] = 0
+        self.exploration.end_episodes(ended)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides the next steps but the network; `env` is None where it cannot be taken."""
+        return {
+            "memory": self.memory.state_dict(),
+            "exploration": self.exploration.state_dict(),
+            "episodes": self.episodes.state_dict(),
+            "env": envs.state_dict(self.env),
+            "env_steps": self.env_steps,
+            "obs": np.array(self._obs),
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "resetting": self._resetting.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`; without an environment's state, from the fresh episodes that it is in.
+
+        Raises:
+            ValueError: The memory or the environment is of another kind than the state's.
+        """
+        self.memory.load_state_dict(state["memory"])
+        self.exploration.load_state_dict(state["exploration"])
+        self.episodes.load_state_dict(state["episodes"])
+        self.env_steps = state["env_steps"]
+        if state["env"] is None:
+            self.exploration.end_episodes(np.ones(self.env.num_envs, dtype=np.bool_))
+            return
+        envs.load_state_dict(self.env, state["env"])
+        self._obs = state["obs"].copy()
+        self._returns[:] = state["returns"]
+        self._lengths[:] = state["lengths"]
+        self._resetting[:] = state["resetting"]
+
+
+def _with_final_obs(next_obs: NDArray[np.generic], infos: dict[str, Any]) -> NDArray[np.generic]:
+    """Put the last observations of ended episodes in place of the first ones of the next (same-step mode)."""
+    if "final_obs" not in infos:
+        return next_obs
+    obs: NDArray[np.generic] = next_obs.copy()
+    for env in np.flatnonzero(infos["_final_obs"]):
+        obs[env] = infos["final_obs"][env]
+    return obs

@@ -1,0 +1,340 @@
+"""Where experience comes from: act, remember, sample."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from acro import envs
+from acro.dqn.heads import return_range
+from acro.evaluation import Episodes
+from acro.experience.collector import Collector
+from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
+from acro.experience.loaders import EpisodeLoader, Rounds
+from acro.replay import Batch, ReplayMemory
+from acro.storage.tensors import to_arrays, to_tensors
+
+logger = logging.getLogger(__name__)
+
+# Every stream of randomness comes from `seed` and one of these, so that no two share their draws.
+_ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
+# What must be the same for a checkpoint to continue.
+_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized")
+
+# What one step gives at least and at most, by Gymnasium's documentation, which environments themselves do not say.
+_REWARD_RANGES = {
+    "acro/Acrobot-v1": (-1.0, 0.0),
+    "Acrobot-v1": (-1.0, 0.0),
+    "CartPole-v0": (0.0, 1.0),
+    "CartPole-v1": (0.0, 1.0),
+    "MountainCar-v0": (-1.0, 0.0),
+}
+
+
+class Experience(L.LightningDataModule):
+    """Rounds of experience from a vector environment, through a replay memory.
+
+    One round steps the environments with the module's greedy actions and exploration mixed in, stores what
+    happened, and draws the minibatches of all updates that are then due, as one `Batch` with axes (M, B).
+
+    Args:
+        env_id: A Gymnasium environment with a Box observation and Discrete actions ("module:Name-v0" imports module).
+        num_envs: Environments stepped side by side.
+        capacity: Transitions that the memory holds.
+        batch_size: Transitions in a minibatch.
+        learning_starts_steps: Environment steps before the first update.
+        updates_per_step: Gradient updates per environment step from then on.
+        steps_per_round: Environment steps of one round, all environments together; a multiple of `num_envs`.
+        steps_per_epoch: Environment steps between evaluations; a multiple of `steps_per_round`.
+        gamma: Discount factor.
+        n_step: Steps of the return that a target sums, at the start.
+        n_step_end: What `n_step` falls to, linearly and rounded; None keeps it constant.
+        n_step_decay_steps: Environment steps until `n_step_end` is reached.
+        epsilon_start: Probability of starting an exploratory action, at the start.
+        epsilon_end: What it falls to.
+        epsilon_decay_steps: Environment steps until `epsilon_end` is reached, on a straight line.
+        epsilon_decay_per_episode: Instead of the line: multiply epsilon by this after every episode.
+        zeta_exponent: Exploratory actions are held for zeta-distributed durations; None for one step.
+        prioritized: Sample by temporal-difference error (Schaul et al. 2016).
+        alpha: Exponent of the priorities.
+        beta_start: Exponent of the importance weights at the start; it rises to 1.
+        beta_steps: Environment steps until beta is 1.
+        eval_episodes: Greedy episodes of one evaluation.
+        autoreset_mode: Of the training environments: "SameStep", "NextStep" or "Disabled", as in Gymnasium. In
+            "NextStep" the step that resets counts as an environment step and is never stored.
+        seed: All randomness of training and evaluation derives from it.
+        env_kwargs: Passed on to the environment.
+        reward_range: The least and the largest reward of a step, for `return_range`; None where it is not known, or
+            known here already, as Gymnasium's classic control tasks are.
+    """
+
+    def __init__(
+        self,
+        env_id: str = "acro/Acrobot-v1",
+        num_envs: int = 8,
+        capacity: int = 100_000,
+        batch_size: int = 128,
+        *,
+        learning_starts_steps: int = 1_000,
+        updates_per_step: float = 0.5,
+        steps_per_round: int = 64,
+        steps_per_epoch: int = 1_024,
+        gamma: float = 0.99,
+        n_step: int = 1,
+        n_step_end: int | None = None,
+        n_step_decay_steps: int = 0,
+        epsilon_start: float = 1.0,
+        epsilon_end: float = 0.05,
+        epsilon_decay_steps: int = 5_000,
+        epsilon_decay_per_episode: float | None = None,
+        zeta_exponent: float | None = 2.0,
+        prioritized: bool = False,
+        alpha: float = 0.6,
+        beta_start: float = 0.4,
+        beta_steps: int = 100_000,
+        eval_episodes: int = 100,
+        autoreset_mode: str = "SameStep",
+        seed: int = 0,
+        env_kwargs: dict[str, Any] | None = None,
+        reward_range: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check(num_envs=num_envs, capacity=capacity, batch_size=batch_size, n_step=n_step, eval_episodes=eval_episodes)
+        if capacity < num_envs:
+            raise ValueError(f"capacity={capacity} is smaller than num_envs={num_envs}: each needs a place at least")
+        if not 0.0 <= gamma <= 1.0:
+            raise ValueError(f"gamma={gamma}: a discount factor lies in [0, 1]")
+        if n_step_end is not None:
+            _check(n_step_end=n_step_end, n_step_decay_steps=n_step_decay_steps)
+        for name, value in {
+            "updates_per_step": updates_per_step,
+            "learning_starts_steps": learning_starts_steps,
+        }.items():
+            if not value >= 0:
+                raise ValueError(f"{name}={value}: it must be at least 0")
+        for name, value in {"epsilon_start": epsilon_start, "epsilon_end": epsilon_end}.items():
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name}={value}: a probability lies in [0, 1]")
+        check_zeta_exponent(zeta_exponent)
+        if autoreset_mode not in (modes := [mode.value for mode in AutoresetMode]):
+            raise ValueError(f"autoreset_mode={autoreset_mode!r}: expected one of {modes}")
+        _check_multiple("steps_per_round", steps_per_round, "num_envs", num_envs)
+        _check_multiple("steps_per_epoch", steps_per_epoch, "steps_per_round", steps_per_round)
+
+        self.env_id = env_id
+        self.env_kwargs = dict(env_kwargs or {})
+        self.seed = seed
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.rounds_per_epoch = steps_per_epoch // steps_per_round
+        self.observation_space, self.action_space, self._step_limit = _describe(env_id, self.env_kwargs)
+        self._autoreset_mode = AutoresetMode(autoreset_mode)
+        self._n_step = LinearSchedule(n_step, n_step if n_step_end is None else n_step_end, n_step_decay_steps)
+        self._beta = LinearSchedule(beta_start, 1.0, beta_steps)
+        self._epsilon_by_step = LinearSchedule(epsilon_start, epsilon_end, epsilon_decay_steps)
+        self._epsilon_by_episode = (
+            None
+            if epsilon_decay_per_episode is None
+            else ExponentialSchedule(epsilon_start, epsilon_decay_per_episode, epsilon_end)
+        )
+        self.collector: Collector | None = None
+
+    # ---- what others ask
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers in one observation."""
+        return math.prod(self.observation_space.shape)
+
+    @property
+    def num_actions(self) -> int:
+        """Actions are the integers from 0 to `num_actions - 1`."""
+        return int(self.action_space.n)
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps taken so far, of all environments together."""
+        return self._collecting.env_steps
+
+    @property
+    def epsilon(self) -> float:
+        """The probability of starting an exploratory action now."""
+        if self._epsilon_by_episode is not None:
+            return self._epsilon_by_episode(len(self._collecting.episodes))
+        return self._epsilon_by_step(self.env_steps)
+
+    @property
+    def return_range(self) -> tuple[float, float] | None:
+        """The least and the largest discounted return of an episode; None where `reward_range` is not known."""
+        reward_range = self.hparams["reward_range"] or _REWARD_RANGES.get(self.env_id)
+        if reward_range is None:
+            return None
+        return return_range(reward_range, self.hparams["gamma"], self._step_limit)
+
+    def metrics(self) -> dict[str, float]:
+        """Return what a logger gets, by name; "step" is Lightning's name for the x axis."""
+        if self.collector is None:
+            return {}
+        return {"step": float(self.env_steps), "train/epsilon": self.epsilon, **self.collector.episodes.metrics()}
+
+    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
+        """Make the sampled transitions as likely as their temporal-difference errors are large."""
+        # Schaul et al. (2016), section 3.3: a small constant, so that an error of 0 can be drawn again.
+        priorities = td_errors.abs().double() + 1e-6
+        self._collecting.memory.update_priorities(indices.cpu().numpy(), priorities.cpu().numpy())
+
+    @property
+    def _collecting(self) -> Collector:
+        if self.collector is None:
+            raise RuntimeError(
+                "Experience has no environments yet: they are made by setup('fit'), which Trainer.fit calls"
+            )
+        return self.collector
+
+    # ---- Lightning's hooks
+
+    def setup(self, stage: str) -> None:
+        """Make the environments and the memory when training is about to start."""
+        if stage != "fit" or self.collector is not None:
+            return
+        hparams = self.hparams
+        memory = ReplayMemory.from_spaces(
+            hparams["capacity"],
+            self.observation_space,
+            self.action_space,
+            num_envs=hparams["num_envs"],
+            seed=self._derived_seed(_MEMORY),
+            prioritized=hparams["prioritized"],
+            alpha=hparams["alpha"],
+        )
+        exploration = EpsilonGreedy(
+            hparams["num_envs"],
+            self.num_actions,
+            zeta_exponent=hparams["zeta_exponent"],
+            seed=self._derived_seed(_EXPLORATION),
+        )
+        env = envs.make_vec(self.env_id, hparams["num_envs"], autoreset_mode=self._autoreset_mode, **self.env_kwargs)
+        self.collector = Collector(env, memory, exploration, seed=self._derived_seed(_ENVIRONMENT))
+
+    def teardown(self, stage: str) -> None:
+        """Close the environments."""
+        if stage == "fit" and self.collector is not None:
+            self.collector.env.close()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave a round where it is: the module moves it, if need be into the place that a CUDA graph reads."""
+        # Lightning would look through all of it, for 60 us a round.
+        return batch
+
+    def train_dataloader(self) -> Rounds:
+        """Return an epoch's rounds; each is made when it is asked for."""
+        return Rounds(self.round, self.rounds_per_epoch)
+
+    def val_dataloader(self) -> EpisodeLoader:
+        """Return the evaluation of an epoch; its starts derive from (seed, epoch)."""
+        return EpisodeLoader(lambda: self._episodes(_VALIDATION, cast(L.Trainer, self.trainer).current_epoch))
+
+    def test_dataloader(self) -> EpisodeLoader:
+        """Return episodes from starts that no validation uses."""
+        return EpisodeLoader(self.held_out_episodes)
+
+    def held_out_episodes(self) -> Episodes:
+        """Return as many episodes as an evaluation has, from starts that never serve to choose a checkpoint."""
+        return self._episodes(_TEST, 0)
+
+    def _episodes(self, purpose: int, index: int) -> Episodes:
+        return Episodes(self.env_id, self.hparams["eval_episodes"], self._derived_seed(purpose, index), self.env_kwargs)
+
+    def _derived_seed(self, purpose: int, index: int = 0) -> int:
+        # 31 bits, since episode i is reset with `seed + i` and some environments take no more than 32.
+        return int(np.random.SeedSequence([self.seed, purpose, index]).generate_state(1)[0] >> 1)
+
+    # ---- a round
+
+    def round(self) -> Batch:
+        """Step the environments, remember, and return the minibatches (M, B) of the updates that are due."""
+        collector, module = self._collecting, cast(L.Trainer, self.trainer).lightning_module
+        due = self._updates_due()
+        for _ in range(self.hparams["steps_per_round"] // self.hparams["num_envs"]):
+            collector.step(module, self.epsilon, module.device)
+        return self._sample(self._updates_due() - due)
+
+    def _sample(self, updates: int) -> Batch:
+        return self._collecting.memory.sample(
+            (updates, self.batch_size),
+            n_step=round(self._n_step(self.env_steps)),
+            gamma=self.hparams["gamma"],
+            beta=self._beta(self.env_steps),
+        ).as_tensors()
+
+    def _updates_due(self) -> int:
+        learning_steps = max(0, self.env_steps - self.hparams["learning_starts_steps"])
+        return int(self.hparams["updates_per_step"] * learning_steps)
+
+    # ---- state: all that a resumed run needs beyond the module's own
+
+    def check_resumable(self, checkpoint: dict[str, Any]) -> None:
+        """Check that training can continue from `checkpoint` with these settings.
+
+        Raises:
+            ValueError: The checkpoint holds no experience, or a setting that decides what it means is another one.
+        """
+        state = checkpoint.get(type(self).__qualname__)
+        if state is None:
+            raise ValueError("this checkpoint holds no replay memory: it is for playing; continue from last.ckpt")
+        self._check_settings(state)
+
+    def _check_settings(self, state: dict[str, Any]) -> None:
+        found, here = state["settings"], self.hparams
+        differing = [
+            f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in _SETTINGS if found[name] != here[name]
+        ]
+        if differing:
+            raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values; empty before `setup("fit")`."""
+        if self.collector is None:
+            return {}
+        settings = {name: self.hparams[name] for name in _SETTINGS}
+        return {"settings": settings, "collector": to_tensors(self.collector.state_dict())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`; outside of training there is nothing to continue."""
+        if self.collector is None:
+            return
+        self._check_settings(state)
+        collector = to_arrays(state["collector"])
+        if collector["env"] is None:
+            logger.warning(
+                "%s cannot give its state: its episodes start afresh, the rest continues exactly", self.env_id
+            )
+        self.collector.load_state_dict(collector)
+
+
+def _describe(env_id: str, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete, float]:
+    """Return the spaces and after how many steps an episode is cut, infinity for never."""
+    env = envs.make(env_id, **env_kwargs)
+    env.close()
+    limit = None if env.spec is None else env.spec.max_episode_steps
+    return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit or math.inf
+
+
+def _check(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: it must be at least 1")
+
+
+def _check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
+    if value < 1 or value % unit:
+        raise ValueError(f"{name}={value}: it must be a multiple of {unit_name}={unit}")

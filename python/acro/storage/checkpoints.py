@@ -1,0 +1,144 @@
+"""Checkpoints: written whole or not at all, read without running any code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+
+from acro.storage.files import replacing
+
+# Of what acro adds to a Lightning checkpoint. Files of an older version stay readable; newer ones are refused.
+FORMAT_VERSION = 1
+FORMAT_KEY = "acro_format_version"
+
+# The zip archive's comment, followed by eight hexadecimal digits: a checksum of every byte before them. The archive's
+# own checksums leave its directory out, and torch does not look at them.
+_SEAL = b"acro crc32 "
+_SEAL_DIGITS = 8
+_CHUNK_BYTES = 1 << 20
+
+
+class DurableCheckpointIO(CheckpointIO):
+    """Saves through a temporary file, fsync and a rename; loads with `weights_only=True`, whatever is asked."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`, which keeps its old content until the new one is on the disk.
+
+        Raises:
+            OSError: The folder cannot be written or the disk is full; `path` is as it was.
+        """
+        if storage_options is not None:
+            raise TypeError(f"storage_options={storage_options!r}: this CheckpointIO writes local files and takes none")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            torch.save(checkpoint, file)
+            _seal(file)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint of acro; see `read_checkpoint`."""
+        if weights_only is False:
+            raise ValueError("weights_only=False would run code from the file; acro's checkpoints never need it")
+        return read_checkpoint(path, map_location=map_location)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete `path` if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of acro: tensors and plain values, no code.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, foreign, hostile, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    try:
+        _check_seal(path)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is no checkpoint, or a damaged one: {error}") from error
+    except pickle.UnpicklingError as error:
+        reason = _first_line(error)
+        raise ValueError(f"{path} holds more than tensors and plain values, and is refused: {reason}") from error
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from error
+    if not isinstance(checkpoint, dict) or FORMAT_KEY not in checkpoint:
+        raise ValueError(f"{path} is no checkpoint of acro: it has no {FORMAT_KEY!r}")
+    version = checkpoint[FORMAT_KEY]
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version!r}; this acro reads up to {FORMAT_VERSION}: update acro")
+    return checkpoint
+
+
+# What zipfile and torch raise for archives that are not what they seem.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+def _seal(file: IO[bytes]) -> None:
+    """Give the zip archive in `file` a comment that holds the checksum of all before it."""
+    # An archive without a comment ends with the comment's length, two bytes of zero.
+    file.seek(-2, os.SEEK_END)
+    file.write(struct.pack("<H", len(_SEAL) + _SEAL_DIGITS) + _SEAL)
+    size = file.tell()
+    file.write(b"%08x" % _checksum(file, size))
+
+
+def _check_seal(path: Path) -> None:
+    """Raise BadZipFile unless every byte is as it was written; a file that Lightning wrote has no seal."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END) - _SEAL_DIGITS
+        if size < len(_SEAL):
+            raise zipfile.BadZipFile("it is too short")
+        file.seek(size - len(_SEAL))
+        if file.read(len(_SEAL)) == _SEAL:
+            digits = file.read()
+            if digits != b"%08x" % _checksum(file, size):
+                raise zipfile.BadZipFile("its checksum does not match; use another checkpoint")
+            return
+        # An archive without a comment says so at its end; one that announces the seal and lacks it was cut short.
+        file.seek(-2, os.SEEK_END)
+        if file.read() != b"\0\0":
+            raise zipfile.BadZipFile("it has been cut short, or is no archive")
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} does not match its checksum; use another checkpoint")
+
+
+def _checksum(file: IO[bytes], size: int) -> int:
+    """Return the CRC-32 of the first `size` bytes; the file is left after them."""
+    file.seek(0)
+    checksum, left = 0, size
+    while chunk := file.read(min(left, _CHUNK_BYTES)):
+        checksum = zlib.crc32(chunk, checksum)
+        left -= len(chunk)
+    return checksum
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
