@@ -32,7 +32,7 @@ def distances(states: Array, others: Array) -> Array:
     """The largest difference in each row, angles on the circle."""
     apart = np.abs(states - others)
     apart[:, :2] = np.minimum(apart[:, :2], np.abs(apart[:, :2] - 2 * np.pi))
-    return np.max(apart, axis=1)
+    return np.asarray(np.max(apart, axis=1))
 
 
 def test_one_step_from_100_000_states_agrees_with_gymnasium() -> None:

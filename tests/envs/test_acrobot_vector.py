@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -183,7 +185,7 @@ def test_any_integers_are_actions(actions: Any) -> None:
         ([0, 1], ValueError, "actions has length 2|actions have shape"),
         (np.zeros(4, np.int64), ValueError, "actions has length 4, expected 5, one for each environment"),
         (np.zeros((5, 1), np.int64), ValueError, r"actions have shape \(5, 1\), expected \(5,\)"),
-        (1, ValueError, r"actions have shape \(\), expected \(5,\)"),
+        (1, TypeError, r"actions are a single int64, expected one for each environment: \(5,\)"),
     ],
 )
 def test_bad_actions_are_an_error_and_change_nothing(actions: Any, error: type[Exception], message: str) -> None:
@@ -222,6 +224,8 @@ def test_closed_environments_are_an_error_to_use() -> None:
     [
         ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
         ({"max_episode_steps": 0}, "max_episode_steps must be at least 1, got 0"),
+        ({"max_episode_steps": 2**40}, "max_episode_steps is too large"),
+        ({"render_mode": "human"}, "render_mode must be 'rgb_array' or None, got 'human'"),
         ({"autoreset_mode": "Sometimes"}, "'Sometimes' is not a valid AutoresetMode"),
     ],
 )
@@ -285,7 +289,17 @@ def test_states_are_what_the_observations_show() -> None:
         ({"states": np.zeros((5, 3))}, "states have 3 columns, expected 4"),
         ({"states": np.full((5, 4), np.inf)}, "the state of environment 0 is out of bounds"),
         ({"states": np.zeros((4, 4))}, "there must be one of each per environment"),
-        ({"elapsed_steps": np.full(5, -1)}, "-1 elapsed steps; expected 0 or more"),
+        ({"has_reset": "yes"}, "the saved has_reset must be a bool, got 'yes'"),
+        ({"seeds": [None] * 5}, r"the saved seeds must be ints from 0 to 2\*\*128 - 1, got None"),
+        ({"seeds": 7}, "the saved seeds must hold lists of ints, got int"),
+        ({"rngs": [[2**200, 1]] * 5}, "the saved rngs must be ints"),
+        ({"rngs": [[1, 2]] * 5}, "the saved rngs must be pairs of a position and an odd increment"),
+        ({"rngs": None}, "the saved rngs must be a list, got NoneType"),
+        ({"states": "x"}, "the saved states is no array of float64"),
+        ({"states": None}, "the saved states is no array of float64"),
+        ({"ended": [2**70] * 5}, "the saved ended is no array of bool"),
+        ({"max_episode_steps": np.zeros(2)}, "the saved max_episode_steps is array"),
+        ({"elapsed_steps": np.full(5, -1)}, "environment 0 has -1 elapsed steps; expected from 0 to"),
         ({"elapsed_steps": np.full(5, 501)}, "environment 0 is 501 steps into an episode of at most 500"),
     ],
 )
@@ -302,3 +316,86 @@ def test_a_state_that_lacks_something_is_an_error() -> None:
     del state["rngs"], state["ended"]
     with pytest.raises(ValueError, match="the saved state lacks ended, rngs"):
         started().load_state_dict(state)
+
+
+def test_a_state_that_is_no_dict_is_an_error() -> None:
+    state: Any = [1]
+    with pytest.raises(TypeError, match="the saved state must be a dict, got list"):
+        started().load_state_dict(state)
+
+
+@pytest.mark.parametrize("settings", [{"num_envs": 2.5}, {"num_envs": "2"}, {"max_episode_steps": 1.0}])
+def test_settings_of_another_kind_are_an_error(settings: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="must be an int, got"):
+        AcrobotVectorEnv(**settings)
+
+
+def twos(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The same truth values, the true ones of a byte that NumPy never writes."""
+    other: npt.NDArray[np.bool_] = (flags.astype(np.uint8) * 2).view(np.bool_)
+    return other
+
+
+def test_bools_of_other_bytes_than_0_and_1_are_true() -> None:
+    env, same = started(max_episode_steps=3), started(max_episode_steps=3)
+    mask = np.array([True, False, True, False, True])
+    assert_same(env.reset(options={"reset_mask": twos(mask)}), same.reset(options={"reset_mask": mask}))
+    for _ in range(3):
+        env.step(np.zeros(5, np.int64))
+        same.step(np.zeros(5, np.int64))
+    state = env.state_dict()
+    assert state["ended"].any()
+    env.load_state_dict({**state, "ended": twos(state["ended"])})
+    assert set(env.state_dict()["ended"].view(np.uint8)) <= {0, 1}
+    assert_same(env.step(np.zeros(5, np.int64)), same.step(np.zeros(5, np.int64)))
+
+
+def test_a_state_of_unaligned_arrays_is_loaded() -> None:
+    env, same = started(), started()
+    state = same.state_dict()
+    content = np.frombuffer(b"\0" + state["states"].tobytes(), np.uint8)[1:]
+    env.load_state_dict({**state, "states": content.view(np.float64).reshape(5, 4)})
+    assert_same(env.state_dict(), state)
+
+
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_copies_and_pickles_go_on_as_the_environments_do(clone: Callable[[AcrobotVectorEnv], AcrobotVectorEnv]) -> None:
+    env = started(max_episode_steps=20)
+    env.step(np.zeros(5, np.int64))
+    other = clone(env)
+    for _ in range(40):
+        actions = np.full(5, 2)
+        assert_same(other.step(actions), env.step(actions))
+    other.reset()
+    assert (other.states != env.states).all()
+    assert other.observation_space == env.observation_space
+
+
+def test_attributes_are_those_of_single_environments() -> None:
+    env = started(3)
+    assert env.get_attr("LINK_LENGTH_1") == (1.0, 1.0, 1.0)
+    np.testing.assert_array_equal(env.get_attr("state"), env.states)
+    assert env.call("np_random_seed") == (0, 1, 2)
+    env.set_attr("state", [np.full(4, 0.1), np.full(4, 0.2), np.full(4, 0.3)])
+    np.testing.assert_array_equal(env.states[:, 0], [0.1, 0.2, 0.3])
+    env.set_attr("state", np.zeros(4))
+    assert not env.states.any()
+    with pytest.raises(ValueError, match="values has length 2, expected 3, one for each environment"):
+        env.set_attr("state", [0, 1])
+    with pytest.raises(AttributeError, match="cannot set 'LINK_LENGTH_1': only state can be set"):
+        env.set_attr("LINK_LENGTH_1", 2.0)
+    with pytest.raises(AttributeError, match="nothing_such"):
+        env.get_attr("nothing_such")
+    with pytest.raises(ValueError, match="cannot call 'step' on copies; use step of the vector environment"):
+        env.call("step", 0)
+
+
+def test_pictures_are_those_of_single_environments() -> None:
+    env = gymnasium.make_vec("acro/Acrobot-v1", num_envs=2, render_mode="rgb_array")
+    env.reset(seed=0)
+    frames: Any = env.render()
+    single = gymnasium.make("acro/Acrobot-v1", render_mode="rgb_array")
+    single.reset(seed=1)
+    assert len(frames) == 2
+    np.testing.assert_array_equal(frames[1], single.render())
+    assert started().render() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from acro.replay import Batch, ReplayMemory
 ROWS = 50
 
 
-def numbered(capacity: int = ROWS, *, steps: int = ROWS, **options: object) -> ReplayMemory:
+def numbered(capacity: int = ROWS, *, steps: int = ROWS, **options: Any) -> ReplayMemory:
     memory = ReplayMemory(capacity, (), seed=11, **options)
     for step in range(steps):
         memory.push(step, 0, 0.0, step + 1, terminated=False, env=step % memory.num_envs)
@@ -35,19 +36,19 @@ def counts(batch: Batch) -> np.ndarray:
 
 @pytest.mark.parametrize("num_envs", [1, 5])
 @pytest.mark.parametrize("capacity", [ROWS, 2 * ROWS])
-def test_uniform_draws_are_uniform(num_envs, capacity):
+def test_uniform_draws_are_uniform(num_envs: int, capacity: int) -> None:
     observed = counts(numbered(capacity, num_envs=num_envs).sample(100_000))
     assert 1e-3 < p_value(observed, np.full(ROWS, 2000.0)) < 1 - 1e-3
 
 
-def test_uniform_draws_are_uniform_over_unevenly_filled_environments():
+def test_uniform_draws_are_uniform_over_unevenly_filled_environments() -> None:
     memory = ReplayMemory(100, (), num_envs=2, seed=3)
     for step in range(ROWS):
         memory.push(step, 0, 0.0, step + 1, terminated=False, env=int(step >= 10))
     assert 1e-3 < p_value(counts(memory.sample(100_000)), np.full(ROWS, 2000.0)) < 1 - 1e-3
 
 
-def test_the_test_catches_a_biased_sampler():
+def test_the_test_catches_a_biased_sampler() -> None:
     # One row in fifty a tenth too likely.
     weights = np.ones(ROWS)
     weights[7] = 1.1
@@ -56,7 +57,7 @@ def test_the_test_catches_a_biased_sampler():
 
 
 @pytest.mark.parametrize("batch_size", [7, 40])
-def test_draws_without_replacement_are_distinct_and_uniform_in_every_place(batch_size):
+def test_draws_without_replacement_are_distinct_and_uniform_in_every_place(batch_size: int) -> None:
     drawn = numbered().sample((20_000, batch_size), replace=False).obs.astype(int)
     assert all(len(set(minibatch)) == batch_size for minibatch in drawn.tolist())
     for place in (0, batch_size // 2, batch_size - 1):
@@ -65,7 +66,7 @@ def test_draws_without_replacement_are_distinct_and_uniform_in_every_place(batch
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_prioritized_draws_are_in_proportion(alpha):
+def test_prioritized_draws_are_in_proportion(alpha: float) -> None:
     memory = numbered(prioritized=True, alpha=alpha)
     priorities = np.arange(1.0, ROWS + 1)
     memory.update_priorities(np.arange(ROWS), priorities)
@@ -75,7 +76,7 @@ def test_prioritized_draws_are_in_proportion(alpha):
     assert 1e-3 < p_value(observed, expected * 200_000) < 1 - 1e-3
 
 
-def test_stratified_draws_have_the_same_probabilities():
+def test_stratified_draws_have_the_same_probabilities() -> None:
     memory = numbered(prioritized=True, alpha=1.0)
     priorities = np.arange(1.0, ROWS + 1)
     memory.update_priorities(np.arange(ROWS), priorities)
@@ -83,7 +84,7 @@ def test_stratified_draws_have_the_same_probabilities():
     assert np.allclose(observed / observed.sum(), priorities / priorities.sum(), atol=5e-4)
 
 
-def test_first_prioritized_draw_without_replacement_is_in_proportion():
+def test_first_prioritized_draw_without_replacement_is_in_proportion() -> None:
     memory = numbered(prioritized=True, alpha=1.0)
     priorities = np.arange(1.0, ROWS + 1)
     memory.update_priorities(np.arange(ROWS), priorities)
@@ -93,7 +94,7 @@ def test_first_prioritized_draw_without_replacement_is_in_proportion():
     assert 1e-3 < p_value(observed, priorities / priorities.sum() * 50_000) < 1 - 1e-3
 
 
-def test_index_streams_are_pinned():
+def test_index_streams_are_pinned() -> None:
     # The same on every platform and in every release, or the format's version changes.
     assert numbered().sample(8).indices.tolist() == [42, 40, 48, 30, 13, 35, 6, 1]
 
@@ -134,7 +135,7 @@ class Plain:
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(st.integers(1, 5), st.integers(1, 3), st.lists(st.lists(row, max_size=5), max_size=12), st.booleans())
-def test_a_memory_agrees_with_plain_lists(size, num_envs, pieces, prioritized):
+def test_a_memory_agrees_with_plain_lists(size: int, num_envs: int, pieces: list[Any], prioritized: bool) -> None:
     memory = ReplayMemory(size * num_envs, (), num_envs=num_envs, prioritized=prioritized)
     plain = Plain(size, num_envs)
     for piece in pieces:

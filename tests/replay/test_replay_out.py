@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ def equal(left: Batch, right: Batch) -> bool:
 
 @pytest.mark.parametrize("batch_size", [16, (3, 5)])
 @pytest.mark.parametrize("prioritized", [False, True])
-def test_the_rows_are_those_of_a_fresh_batch(batch_size, prioritized):
+def test_the_rows_are_those_of_a_fresh_batch(batch_size: int, prioritized: bool) -> None:
     fresh, reused = filled(prioritized=prioritized), filled(prioritized=prioritized)
     fresh.sample(batch_size)
     batch = reused.sample(batch_size)
@@ -33,7 +35,7 @@ def test_the_rows_are_those_of_a_fresh_batch(batch_size, prioritized):
         assert equal(batch, expected)
 
 
-def test_tensors_made_once_see_every_sample():
+def test_tensors_made_once_see_every_sample() -> None:
     memory, twin = filled(), filled()
     batch = memory.sample(16)
     tensors = batch.as_tensors()
@@ -42,7 +44,7 @@ def test_tensors_made_once_see_every_sample():
     assert equal(Batch(*(None if column is None else column.numpy() for column in tensors)), twin.sample(16))
 
 
-def test_a_batch_above_the_size_that_lets_other_threads_run_is_written_too():
+def test_a_batch_above_the_size_that_lets_other_threads_run_is_written_too() -> None:
     memory, twin = filled(), filled()
     batch = memory.sample((100, 200))
     assert 2 * batch.obs.nbytes + batch.actions.nbytes > 256 << 10
@@ -51,7 +53,7 @@ def test_a_batch_above_the_size_that_lets_other_threads_run_is_written_too():
     assert equal(batch, twin.sample((100, 200)))
 
 
-def test_a_sample_that_fails_leaves_the_batch_alone():
+def test_a_sample_that_fails_leaves_the_batch_alone() -> None:
     memory = filled()
     batch = memory.sample(16)
     before = Batch(*(None if column is None else column.copy() for column in batch))
@@ -112,7 +114,9 @@ ADVICE = "use a batch that this memory returned for the same batch_size"
         (tuple, TypeError, "out must be a Batch that sample returned, got tuple"),
     ],
 )
-def test_a_batch_that_cannot_be_written_is_an_error(change, kind, message):
+def test_a_batch_that_cannot_be_written_is_an_error(
+    change: Callable[[Batch], Any], kind: type[Exception], message: str
+) -> None:
     memory = filled()
     batch = memory.sample(16)
     with pytest.raises(kind, match=f"^{re.escape(message)}$"):
@@ -123,7 +127,7 @@ def test_a_batch_that_cannot_be_written_is_an_error(change, kind, message):
     assert equal(memory.sample(16), twin.sample(16))
 
 
-def test_a_batch_without_weights_is_none_for_a_prioritized_memory():
+def test_a_batch_without_weights_is_none_for_a_prioritized_memory() -> None:
     memory = filled(prioritized=True)
     with pytest.raises(TypeError, match=re.escape(f"out.weights must be an array, got NoneType; {ADVICE}")):
         memory.sample(16, out=memory.gather(np.arange(16) + 40))

@@ -6,9 +6,12 @@ import copy
 import os
 import pickle
 import re
+import signal
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +46,7 @@ def assert_same_future(one: ReplayMemory, other: ReplayMemory) -> None:
 
 
 @pytest.mark.parametrize("prioritized", [True, False])
-def test_a_saved_memory_goes_on_as_the_one_that_was_saved(tmp_path, prioritized):
+def test_a_saved_memory_goes_on_as_the_one_that_was_saved(tmp_path: Path, prioritized: bool) -> None:
     memory = used(prioritized=prioritized)
     memory.save(tmp_path / "memory")
     assert_same_future(ReplayMemory.load(tmp_path / "memory"), memory)
@@ -51,7 +54,7 @@ def test_a_saved_memory_goes_on_as_the_one_that_was_saved(tmp_path, prioritized)
 
 
 @pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda memory: pickle.loads(pickle.dumps(memory))])
-def test_copies_and_pickles_are_memories_of_their_own(clone):
+def test_copies_and_pickles_are_memories_of_their_own(clone: Callable[[Any], Any]) -> None:
     memory = used()
     other = clone(memory)
     memory.clear()
@@ -59,13 +62,27 @@ def test_copies_and_pickles_are_memories_of_their_own(clone):
     assert_same_future(other, used())
 
 
-def test_an_empty_memory_is_saved_too(tmp_path):
+class Named(ReplayMemory):
+    """A memory with an attribute of its own."""
+
+    name = "nobody's"
+
+
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda memory: pickle.loads(pickle.dumps(memory))])
+def test_copies_and_pickles_keep_the_attributes_of_a_subclass(clone: Callable[[Any], Any]) -> None:
+    memory = Named(4, (2,))
+    memory.name = "one's own"
+    other = clone(memory)
+    assert (type(other), other.name) == (Named, "one's own")
+
+
+def test_an_empty_memory_is_saved_too(tmp_path: Path) -> None:
     ReplayMemory(5, (2, 3), num_envs=2).save(tmp_path / "memory")
     loaded = ReplayMemory.load(tmp_path / "memory")
     assert (len(loaded), loaded.capacity, loaded.obs_shape) == (0, 4, (2, 3))
 
 
-def test_a_state_is_trimmed_and_independent_of_the_memory():
+def test_a_state_is_trimmed_and_independent_of_the_memory() -> None:
     memory = ReplayMemory(1000, (2,))
     memory.push([1, 1], 1, 1.0, [2, 2], terminated=False)
     state = memory.state_dict()
@@ -75,24 +92,24 @@ def test_a_state_is_trimmed_and_independent_of_the_memory():
     assert all(isinstance(value, np.ndarray | int | float | str | bool | None) for value in state.values())
 
 
-def test_files_of_version_1_load():
+def test_files_of_version_1_load() -> None:
     assert_same_future(ReplayMemory.load(FIXTURE), used())
 
 
-def test_a_memory_is_written_as_version_1_was(tmp_path):
+def test_a_memory_is_written_as_version_1_was(tmp_path: Path) -> None:
     used().save(tmp_path / "memory")
     assert (tmp_path / "memory").read_bytes() == FIXTURE.read_bytes()
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, 1000, -5, -1])
-def test_a_file_cut_short_is_an_error(tmp_path, length):
+def test_a_file_cut_short_is_an_error(tmp_path: Path, length: int) -> None:
     content = FIXTURE.read_bytes()
     (tmp_path / "memory").write_bytes(content[: length if length >= 0 else len(content) + length])
     with pytest.raises(ValueError, match=r"^cannot load '.*memory': .*(cut short|damaged)"):
         ReplayMemory.load(tmp_path / "memory")
 
 
-def test_every_damaged_byte_is_noticed(tmp_path):
+def test_every_damaged_byte_is_noticed(tmp_path: Path) -> None:
     content = FIXTURE.read_bytes()
     for place in range(0, len(content), 7):
         damaged = bytearray(content)
@@ -102,14 +119,14 @@ def test_every_damaged_byte_is_noticed(tmp_path):
             ReplayMemory.load(tmp_path / "memory")
 
 
-def test_a_foreign_file_is_an_error(tmp_path):
+def test_a_foreign_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "memory").write_bytes(pickle.dumps({"obs": 1}))
     message = "it is not a replay memory's file, or its head is damaged"
     with pytest.raises(ValueError, match=f"^cannot load '.*memory': {re.escape(message)}$"):
         ReplayMemory.load(tmp_path / "memory")
 
 
-def test_a_missing_file_is_an_error(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         ReplayMemory.load(tmp_path / "memory")
 
@@ -129,23 +146,58 @@ def test_a_missing_file_is_an_error(tmp_path):
         ({"heads": np.array([1, 9, 1])}, "environment 1 has count "),
         ({"last": None}, "its last has dtype object, expected bool"),
         ({"extra": 1}, "it has extra, which this version does not know"),
+        ({"version": True}, "its version is True, this memory's is 1"),
+        ({"capacity": np.zeros(2)}, "its capacity is array([0., 0.]), this memory's is 24"),
+        ({"obs": [[1.0], [1.0, 2.0]]}, "its obs is no array: "),
     ],
 )
-def test_a_state_that_does_not_fit_changes_nothing(change, message):
+def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Any], message: str) -> None:
     memory, other = used(), used()
     with pytest.raises(ValueError, match=f"^cannot load this state: {re.escape(message)}"):
         memory.load_state_dict({**other.state_dict(), **change})
     assert_same_future(memory, other)
 
 
-def test_a_state_that_lacks_something_names_it():
+def test_a_state_that_is_no_dict_is_an_error() -> None:
+    state: Any = [1]
+    with pytest.raises(TypeError, match=r"^cannot load this state: it must be a dict, got list$"):
+        used().load_state_dict(state)
+
+
+def unaligned(array: np.ndarray) -> np.ndarray:
+    """The same numbers, one byte further on."""
+    content = np.frombuffer(b"\0" + array.tobytes(), np.uint8)[1:]
+    return content.view(array.dtype).reshape(array.shape)
+
+
+def test_a_state_of_arrays_in_other_layouts_is_loaded() -> None:
+    memory, other = used(), ReplayMemory(24, (2,), action_dtype=np.int32, num_envs=3, prioritized=True)
+    state = memory.state_dict()
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            state[name] = unaligned(value) if name != "obs" else np.asfortranarray(value)
+    other.load_state_dict(state)
+    assert_same_future(other, memory)
+
+
+def test_bools_of_other_bytes_than_0_and_1_are_true() -> None:
+    memory, other = used(), used()
+    state = memory.state_dict()
+    for name in ("open", "last", "terminated"):
+        state[name] = (state[name].view(np.uint8) * 2).view(np.bool_)
+    other.load_state_dict(state)
+    assert all(set(other.state_dict()[name].view(np.uint8)) <= {0, 1} for name in ("open", "last", "terminated"))
+    assert_same_future(other, memory)
+
+
+def test_a_state_that_lacks_something_names_it() -> None:
     state = used().state_dict()
     del state["rng"], state["obs"]
     with pytest.raises(ValueError, match=r"^cannot load this state: it has no obs, rng$"):
         used().load_state_dict(state)
 
 
-def test_threads_never_see_half_a_row():
+def test_threads_never_see_half_a_row() -> None:
     # Large enough to be copied while other threads run.
     memory = ReplayMemory(64, (4096,), num_envs=2)
     row = np.zeros(4096, np.float32)
@@ -177,7 +229,37 @@ def test_threads_never_see_half_a_row():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_child_has_a_memory_of_its_own():
+def test_a_fork_while_another_thread_samples_does_not_hang_the_child() -> None:
+    # Batches so large that they are copied without the interpreter.
+    memory = ReplayMemory(4096, (256,))
+    for _ in range(64):
+        memory.push(np.zeros(256), 0, 0.0, np.zeros(256), terminated=False)
+    stop = threading.Event()
+
+    def sampling() -> None:
+        while not stop.is_set():
+            memory.sample(2048)
+
+    thread = threading.Thread(target=sampling)
+    thread.start()
+    try:
+        for _ in range(30):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if child == 0:
+                signal.alarm(10)
+                memory.sample(8)
+                memory.sample(2048)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_has_a_memory_of_its_own() -> None:
     memory, other = used(), used()
     with warnings.catch_warnings():
         # Torch's threads are idle, and the child only uses the memory.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
+import reprlib
 import secrets
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -62,6 +64,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         *,
         max_episode_steps: int = MAX_EPISODE_STEPS,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
     ) -> None:
         """Make `num_envs` acrobots, their random streams seeded by the operating system until `reset(seed=...)`.
 
@@ -69,17 +72,28 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             num_envs: How many.
             max_episode_steps: The step that truncates an episode. If it also reaches the goal, both flags are set.
             autoreset_mode: When an ended episode makes room for the next.
+            render_mode: "rgb_array" for pictures of all environments from `render()`.
+
+        Raises:
+            ValueError: A number is out of its range, or there is no such mode.
+            TypeError: A number is no int.
+            MemoryError: So many environments do not fit.
         """
         mode = AutoresetMode(autoreset_mode)
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        if max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        num_envs = _at_least_1("num_envs", num_envs)
+        max_episode_steps = _at_least_1("max_episode_steps", max_episode_steps)
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         single = AcrobotEnv()
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = mode
-        self.metadata = {"render_modes": [], "render_fps": single.metadata["render_fps"], "autoreset_mode": mode}
+        self.render_mode = render_mode
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": single.metadata["render_fps"],
+            "autoreset_mode": mode,
+        }
         self.single_observation_space = single.observation_space
         self.single_action_space = single.action_space
         self.observation_space = batch_space(single.observation_space, num_envs)
@@ -127,7 +141,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
 
         Raises:
             ValueError: An action is not 0, 1 or 2, or there is not one for each environment.
-            TypeError: The actions are not integers.
+            TypeError: The actions are not integers, or a single one.
             RuntimeError: Before the first reset, after `close`, or in DISABLED mode after an episode's end.
         """
         if self.closed:
@@ -147,6 +161,62 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             final_obs[env] = observation
         infos = {"final_obs": final_obs, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
         return observations, rewards, terminated, truncated, infos
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Draw every environment: (500, 500, 3) uint8 each; None without a `render_mode`."""
+        return None if self.render_mode is None else self.call("render")
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Read an attribute of every environment as a single `AcrobotEnv`, or call a method there.
+
+        The single environments are copies: what a method does to them reaches no other call.
+
+        Raises:
+            ValueError: `name` is reset, step or close, which have a method of their own.
+            AttributeError: An `AcrobotEnv` has no such attribute.
+        """
+        if name in ("reset", "step", "close"):
+            raise ValueError(f"cannot call {name!r} on copies; use {name} of the vector environment")
+        if name in ("np_random", "np_random_seed", "spec"):
+            return tuple(getattr(self, name)) if name != "spec" else (self.spec,) * self.num_envs
+        results = []
+        single = AcrobotEnv(render_mode=self.render_mode)
+        for state in self.states:
+            single.state = state
+            attribute = getattr(single, name)
+            results.append(attribute(*args, **kwargs) if callable(attribute) else attribute)
+        if single.screen is not None:
+            single.close()
+        return tuple(results)
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Read an attribute of every environment; see `call`."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set `state` of every environment: a list or tuple has one each, anything else is for all.
+
+        Raises:
+            AttributeError: Another name; the physics of these environments is fixed.
+            ValueError: There is not one for each, or an acrobot cannot be there.
+        """
+        if name != "state":
+            raise AttributeError(f"cannot set {name!r}: only state can be set, the rest of an acrobot is fixed")
+        if not isinstance(values, (list, tuple)):
+            values = [values] * self.num_envs
+        if len(values) != self.num_envs:
+            raise ValueError(f"values has length {len(values)}, expected {self.num_envs}, one for each environment")
+        self.load_state_dict({**self.state_dict(), "states": np.array(values, np.float64)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy through `state_dict`; the rest is plain."""
+        rest = {name: value for name, value in self.__dict__.items() if name != "_acrobots"}
+        return {"state": self.state_dict(), "rest": rest}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self.__dict__.update(saved["rest"])
+        self._acrobots = _rust.Acrobots(self._seeds, self.max_episode_steps, self.autoreset_mode.value)
+        self.load_state_dict(saved["state"])
 
     @property
     def states(self) -> npt.NDArray[np.float64]:
@@ -186,25 +256,37 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         """Continue where `state_dict` was taken.
 
         Raises:
-            ValueError: It was taken from other settings or another number of environments, or makes no sense.
+            ValueError: It was taken from other settings or another number of environments, or makes no sense;
+                nothing is changed then.
+            TypeError: It is no dict.
         """
-        own = {"max_episode_steps": self.max_episode_steps, "autoreset_mode": self.autoreset_mode.value}
-        for name, value in own.items():
-            if state.get(name) != value:
-                raise ValueError(f"the saved {name} is {state.get(name)!r}, this environment's is {value!r}")
-        missing = {"seeds", "has_reset", "states", "elapsed_steps", "ended", "rngs"} - state.keys()
+        if not isinstance(state, Mapping):
+            raise TypeError(f"the saved state must be a dict, got {type(state).__name__}")
+        missing = _STATE - state.keys()
         if missing:
             raise ValueError(f"the saved state lacks {', '.join(sorted(missing))}")
-        if len(state["seeds"]) != self.num_envs:
-            raise ValueError(f"the saved state has {len(state['seeds'])} environments, expected {self.num_envs}")
+        own = {"max_episode_steps": self.max_episode_steps, "autoreset_mode": self.autoreset_mode.value}
+        for name, value in own.items():
+            if type(state[name]) is not type(value) or state[name] != value:
+                raise ValueError(f"the saved {name} is {reprlib.repr(state[name])}, this environment's is {value!r}")
+        if not isinstance(state["has_reset"], (bool, np.bool_)):
+            raise ValueError(f"the saved has_reset must be a bool, got {reprlib.repr(state['has_reset'])}")
+        seeds = _words("seeds", state["seeds"])
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"the saved state has {len(seeds)} environments, expected {self.num_envs}")
+        if not isinstance(state["rngs"], (list, tuple)):
+            raise ValueError(f"the saved rngs must be a list, got {type(state['rngs']).__name__}")
+        rngs = [tuple(_words("rngs", rng)) for rng in state["rngs"]]
+        if not all(len(rng) == 2 and rng[1] % 2 == 1 for rng in rngs):
+            raise ValueError("the saved rngs must be pairs of a position and an odd increment")
         self._acrobots.restore(
             bool(state["has_reset"]),
-            np.asarray(state["states"], dtype=np.float64),
-            np.asarray(state["elapsed_steps"], dtype=np.int64),
-            np.asarray(state["ended"], dtype=np.bool_),
-            [(int(position), int(increment)) for position, increment in state["rngs"]],
+            _array("states", state["states"], np.float64),
+            _array("elapsed_steps", state["elapsed_steps"], np.int64),
+            _array("ended", state["ended"], np.bool_),
+            rngs,  # type: ignore[arg-type]
         )
-        self._seeds = [int(seed) for seed in state["seeds"]]
+        self._seeds = seeds
 
     def _require_open(self) -> None:
         if self.closed:
@@ -219,7 +301,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             raise ValueError(f"seed has length {len(seed)}, expected {self.num_envs}, one for each environment")
         for given in seed:
             if given is not None and not (isinstance(given, int) and 0 <= given < 2**128):
-                raise ValueError(f"a seed must be an int from 0 to 2**128 - 1 or None, got {given!r}")
+                raise ValueError(f"a seed must be an int from 0 to 2**128 - 1 or None, got {reprlib.repr(given)}")
         return list(seed)
 
 
@@ -228,19 +310,55 @@ def _as_reset_mask(options: dict[str, Any] | None, num_envs: int) -> npt.NDArray
     if options is None or "reset_mask" not in options:
         return None
     mask = options["reset_mask"]
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"options['reset_mask'] must be a bool array, got {getattr(mask, 'dtype', type(mask))}")
+    if not isinstance(mask, np.ndarray):
+        raise TypeError(f"options['reset_mask'] must be a bool array, got {type(mask)}")
     if mask.shape != (num_envs,):
         raise ValueError(f"options['reset_mask'] has shape {mask.shape}, expected {(num_envs,)}")
+    if mask.dtype != np.bool_:
+        raise TypeError(f"options['reset_mask'] must be a bool array, got {mask.dtype}")
     if not mask.any():
         raise ValueError("options['reset_mask'] chooses no environment; mark at least one")
     return np.ascontiguousarray(mask)
+
+
+_STATE = {"max_episode_steps", "autoreset_mode", "seeds", "has_reset", "states", "elapsed_steps", "ended", "rngs"}
+
+
+def _at_least_1(name: str, value: SupportsIndex) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {reprlib.repr(value)}") from None
+    if not 1 <= number < 2**32:
+        raise ValueError(f"{name} must be at least 1, got {number}" if number < 1 else f"{name} is too large: {number}")
+    return number
+
+
+def _words(name: str, values: Any) -> list[int]:
+    """The unsigned 128-bit ints of a saved list."""
+    if not isinstance(values, (list, tuple)):
+        raise ValueError(f"the saved {name} must hold lists of ints, got {type(values).__name__}")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**128:
+            raise ValueError(f"the saved {name} must be ints from 0 to 2**128 - 1, got {reprlib.repr(value)}")
+    return [int(value) for value in values]
+
+
+def _array(name: str, value: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """A saved array, or list of numbers, of this dtype or of one whose values it keeps."""
+    try:
+        array = np.asarray(value)
+        return array.astype(dtype, casting="same_kind", copy=False)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"the saved {name} is no array of {np.dtype(dtype)}: {error}") from None
 
 
 def _as_actions(actions: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     array = np.asarray(actions)
     if array.dtype.kind not in "iu":
         raise TypeError(f"actions are {array.dtype}, expected integers: 0, 1 or 2")
+    if array.ndim == 0 and shape:
+        raise TypeError(f"actions are a single {array.dtype}, expected one for each environment: {shape}")
     if array.shape != shape:
         raise ValueError(f"actions have shape {array.shape}, expected {shape}")
     return array.astype(np.int64)

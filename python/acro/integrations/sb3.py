@@ -20,7 +20,8 @@ class ReplayBuffer(StableReplayBuffer):
     """Stable-Baselines3's buffer with the rows in a `ReplayMemory`; same arguments, same samples.
 
     Memory is always optimised, and time limits are handled besides. Draws come from the memory's own generator; its
-    seed is drawn from NumPy's global one, which the model seeds, unless it is given.
+    seed is drawn from NumPy's global one, which the model seeds, unless it is given. `observations`, `actions` and the
+    other columns of Stable-Baselines3's buffer are copies, made anew each time they are read.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class ReplayBuffer(StableReplayBuffer):
         optimize_memory_usage: bool = True,
         handle_timeout_termination: bool = True,
         n_steps: int = 1,
-        gamma: float = 0.99,
+        gamma: float | None = None,
         seed: int | None = None,
     ) -> None:
         """Make an empty buffer.
@@ -47,9 +48,19 @@ class ReplayBuffer(StableReplayBuffer):
             optimize_memory_usage: Accepted, and always so.
             handle_timeout_termination: Whether episodes that a time limit cut off are bootstrapped.
             n_steps: Steps that a return looks ahead.
-            gamma: The discount of one step, for `n_steps` above 1.
+            gamma: The discount of one step, needed for `n_steps` above 1: Stable-Baselines3 does not tell a buffer of
+                the caller's the model's.
             seed: Where the stream of draws starts.
+
+        Raises:
+            ValueError: `n_steps` is above 1 and `gamma` is missing.
+            TypeError: The observations are a Dict.
         """
+        if n_steps > 1 and gamma is None:
+            raise ValueError(
+                f"gamma must be the model's where n_steps is above 1, got None; "
+                f'use replay_buffer_kwargs={{"n_steps": {n_steps}, "gamma": ...}}'
+            )
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
         if isinstance(self.obs_shape, dict):
             raise TypeError(f"observation_space must be no Dict, got {observation_space}; flatten it first")
@@ -57,7 +68,7 @@ class ReplayBuffer(StableReplayBuffer):
         self.optimize_memory_usage = optimize_memory_usage
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
-        self.gamma = gamma
+        self.gamma = 0.99 if gamma is None else gamma
         self.memory = ReplayMemory(
             self.buffer_size * n_envs,
             self.obs_shape,
@@ -119,6 +130,65 @@ class ReplayBuffer(StableReplayBuffer):
         """Forget every transition."""
         super().reset()
         self.memory.clear()
+
+    @property
+    def observations(self) -> NDArray[Any]:  # type: ignore[override]
+        """(buffer_size, n_envs, *obs_shape), zeros where nothing was added yet; a copy that cannot be written."""
+        return self._positions("obs")
+
+    @property
+    def next_observations(self) -> NDArray[Any]:  # type: ignore[override]
+        """As `observations`: what followed."""
+        return self._positions("next_obs")
+
+    @property
+    def actions(self) -> NDArray[Any]:  # type: ignore[override]
+        """(buffer_size, n_envs, action_dim); a copy that cannot be written."""
+        return self._positions("actions")
+
+    @property
+    def rewards(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """(buffer_size, n_envs) float32; a copy that cannot be written."""
+        return self._positions("rewards")
+
+    @property
+    def timeouts(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """(buffer_size, n_envs) float32: 1 where an episode was cut off, all 0 where that is not handled."""
+        cut_off = np.zeros((self.buffer_size, self.n_envs), np.float32)
+        if self.handle_timeout_termination:
+            state = self.memory.state_dict()
+            first = 0
+            for env, (filled, head) in enumerate(zip(state["lens"], state["heads"], strict=True)):
+                rows = slice(first, first + filled)
+                cut_off[:filled, env] = state["last"][rows] & ~state["terminated"][rows]
+                if filled and state["open"][env]:
+                    cut_off[head - 1, env] = 0
+                first += filled
+        cut_off.setflags(write=False)
+        return cut_off
+
+    @property
+    def dones(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """(buffer_size, n_envs) float32: 1 where an episode ended or was cut off; a copy.
+
+        It can be written, to no effect: Stable-Baselines3 marks the newest step so when `learn` begins again, and the
+        memory notices by itself that the next step does not follow from it.
+        """
+        return np.maximum(self._positions("terminated").astype(np.float32), self.timeouts)
+
+    def _positions(self, field: str) -> NDArray[Any]:
+        """One column of all transitions, each at the position at which `add` put it."""
+        state = self.memory.state_dict()
+        heads, counts = state["heads"][:, None], state["counts"][:, None]
+        positions = np.arange(len(self.memory) // self.n_envs)
+        # The position before the head is the newest; those from the head on are a turn older.
+        order = counts - heads + positions - np.where(positions >= heads, self.buffer_size, 0)
+        rows = self.memory.gather((np.arange(self.n_envs)[:, None] + self.n_envs * order).ravel())
+        column = getattr(rows, field)
+        spread = np.zeros((self.buffer_size, self.n_envs, *column.shape[1:]), column.dtype)
+        spread[: len(positions)] = column.reshape(self.n_envs, len(positions), *column.shape[1:]).swapaxes(0, 1)
+        spread.setflags(write=False)
+        return spread
 
     def _column(self, numbers: NDArray[Any]) -> torch.Tensor:
         return self._tensor(numbers.reshape(-1, 1))

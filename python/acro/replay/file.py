@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -31,6 +32,11 @@ DTYPES = {np.dtype(name): code for name, code in _CODES.items()}
 _DTYPES_BY_CODE = {code: dtype.newbyteorder("<") for dtype, code in DTYPES.items()}
 _CHECKSUM = "checksum"
 _CHUNK_BYTES = 1 << 22
+# Some 1.2 kB are used: its length depends on nothing that grows.
+_HEADER_BYTES = 1 << 16
+_VALUES = {"version", "capacity", "num_envs", "alpha", "priorities"}
+_FOREIGN = "it is not a replay memory's file, or its head is damaged"
+_UNTRUE = "its head does not describe what follows it: it is damaged"
 
 
 def write(file: IO[bytes], state: Mapping[str, Any]) -> None:
@@ -68,38 +74,88 @@ def _chunks(head: bytes, *arrays: NDArray[Any]) -> Iterator[bytes]:
 
 
 def read(file: IO[bytes]) -> dict[str, Any]:
-    """Return the state in a binary file that `write` made; arrays are views of its bytes.
+    """Read the state in a binary file that `write` made; arrays are views of its bytes.
+
+    Takes the bytes that are there and no more, whatever the header says.
 
     Raises:
         ValueError: the file is of another kind or of a later version, cut short, or damaged.
     """
-    content = file.read()
-    length = int.from_bytes(content[:8], "little")
-    text = content[8 : 8 + length]
-    try:
-        header = json.loads(text)
-        metadata = header.pop("__metadata__")
-        kind, version = metadata["format"], metadata["version"]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise ValueError("it is not a replay memory's file, or its head is damaged") from None
-    if kind != FORMAT:
-        raise ValueError(f"it holds {kind!r}, expected {FORMAT!r}")
-    if version != str(VERSION):
-        raise ValueError(f"it is of format version {version}, this acro reads version {VERSION}")
-    if zlib.crc32(memoryview(content)[:-4]) != int.from_bytes(content[-4:], "little"):
+    head = file.read(8)
+    length = int.from_bytes(head, "little")
+    if len(head) < 8 or length > _HEADER_BYTES:
+        raise ValueError(_FOREIGN)
+    text = file.read(length)
+    header = _parsed(text, _FOREIGN)
+    metadata = header.pop("__metadata__", None)
+    if not (isinstance(metadata, dict) and {"format", "version", "values"} <= metadata.keys()):
+        raise ValueError(_FOREIGN)
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"it holds {metadata['format']!r}, expected {FORMAT!r}")
+    if metadata["version"] != str(VERSION):
+        raise ValueError(f"it is of format version {metadata['version']}, this acro reads version {VERSION}")
+    # One byte more than there may be is enough to refuse a file without an end.
+    end = _end(header)
+    data = _read_up_to(file, end + 1)
+    checksum = zlib.crc32(memoryview(data)[: end - 4], zlib.crc32(head + text))
+    if len(data) != end or checksum != int.from_bytes(data[end - 4 :], "little"):
         raise ValueError("its checksum is wrong: the file was cut short or damaged")
+    values = metadata["values"]
+    plain = _parsed(values, _UNTRUE) if isinstance(values, str) else {}
+    if not plain.keys() <= _VALUES or plain.keys() & header.keys():
+        raise ValueError(_UNTRUE)
+    return {**plain, **{name: _array(data, entry) for name, entry in header.items() if name != _CHECKSUM}}
+
+
+def _parsed(text: str | bytes, refusal: str) -> dict[str, Any]:
+    """The JSON object in `text`, no name of which comes twice."""
     try:
-        plain = json.loads(metadata["values"])
-        arrays = {name: _array(content, 8 + length, entry) for name, entry in header.items() if name != _CHECKSUM}
-        return {**plain, **arrays}
-    except (ValueError, TypeError, KeyError, OverflowError):
-        raise ValueError("its head does not describe what follows it") from None
+        parsed = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise ValueError(refusal) from None
+    if not isinstance(parsed, dict):
+        raise ValueError(refusal)
+    return parsed
 
 
-def _array(content: bytes, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a name comes twice")
+    return dict(pairs)
+
+
+def _end(header: Mapping[str, Any]) -> int:
+    """Where the arrays end, counted from the header's end: they must lie side by side, the checksum last."""
+    end, last = 0, None
+    try:
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            shape, (begin, after) = entry["shape"], entry["data_offsets"]
+            if not all(type(number) is int and number >= 0 for number in (*shape, begin, after)):
+                raise ValueError(_UNTRUE)
+            items = _DTYPES_BY_CODE[entry["dtype"]].itemsize * math.prod(shape)
+            if begin != end or after != begin + items or entry.keys() != {"dtype", "shape", "data_offsets"}:
+                raise ValueError(_UNTRUE)
+            end, last = after, name
+        if last != _CHECKSUM or header[_CHECKSUM]["dtype"] != "U32" or header[_CHECKSUM]["shape"] != [1]:
+            raise ValueError(_UNTRUE)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ValueError(_UNTRUE) from None
+    return end
+
+
+def _read_up_to(file: IO[bytes], length: int) -> bytes | bytearray:
+    data = bytearray()
+    while len(data) < length and (chunk := file.read(min(_CHUNK_BYTES, length - len(data)))):
+        data += chunk
+    return data
+
+
+def _array(data: bytes | bytearray, entry: Mapping[str, Any]) -> NDArray[Any]:
     dtype = _DTYPES_BY_CODE[entry["dtype"]]
-    begin, end = entry["data_offsets"]
-    array: NDArray[Any] = np.frombuffer(content, dtype, (end - begin) // dtype.itemsize, start + begin)
+    try:
+        array: NDArray[Any] = np.frombuffer(data, dtype, math.prod(entry["shape"]), entry["data_offsets"][0])
+        shaped: NDArray[Any] = array.reshape(entry["shape"])
+    except ValueError:  # More axes, or longer empty ones, than NumPy knows.
+        raise ValueError(_UNTRUE) from None
     native: np.dtype[Any] = dtype.newbyteorder("=")
-    shaped: NDArray[Any] = array.reshape(entry["shape"])
     return shaped.astype(native, copy=False)

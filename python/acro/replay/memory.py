@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
+import operator
 import os
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
@@ -48,11 +50,26 @@ class Batch(NamedTuple):
     weights: Any = None
     """(...) float32 importance weights, at most 1; None without priorities."""
 
+    def __repr__(self) -> str:
+        """Return the columns' shapes and dtypes."""
+        columns = zip(self._fields, self, strict=True)
+        shown = (f"{name} {tuple(column.shape)} {column.dtype}" for name, column in columns if column is not None)
+        return f"Batch({', '.join(shown)})"
+
     def as_tensors(self) -> Batch:
         """Return the same batch as tensors that share its memory."""
         tensor = _from_numpy()
         weights = self.weights
         return _new(Batch, (*map(tensor, self[:-1]), None if weights is None else tensor(weights)))
+
+    def unbind(self) -> list[Batch]:
+        """Return the minibatches of a batch with leading axes (M, B), as views."""
+        columns = ([None] * len(self.rewards) if column is None else column for column in self)
+        return [_new(Batch, minibatch) for minibatch in zip(*columns, strict=True)]
+
+    def to(self, device: Any) -> Batch:
+        """Return the same batch of tensors on `device`, of torch."""
+        return _new(Batch, (None if column is None else column.to(device) for column in self))
 
 
 @functools.cache
@@ -71,8 +88,8 @@ class ReplayMemory(_rust.ReplayMemory):
     an episode ends, where a transition does not follow from the one before, and for the newest of each environment.
 
     Any thread may call any method. After `os.fork` the child has a memory of its own, equal at that moment, whose
-    pages are copied as they are written; as with any lock, do not fork while another thread is inside a call.
-    Pickling and copying copy everything.
+    pages are copied as they are written; a fork waits for the calls of other threads. Pickling and copying copy
+    everything, a subclass's attributes included.
     """
 
     def __new__(
@@ -103,20 +120,24 @@ class ReplayMemory(_rust.ReplayMemory):
 
         Raises:
             ValueError: a number that makes no memory.
+            TypeError: a value of another kind.
             MemoryError: the bytes cannot be had; the message says how many were asked for.
         """
         return super().__new__(
             cls,
             Batch,
-            _at_least(1, "capacity", capacity),
+            capacity,
             _shape("obs_shape", obs_shape),
             _dtype("obs_dtype", obs_dtype),
             _shape("action_shape", action_shape),
             _dtype("action_dtype", action_dtype),
-            num_envs=_at_least(1, "num_envs", num_envs),
-            seed=_seed(seed),
-            alpha=float(alpha) if prioritized else None,
+            num_envs=num_envs,
+            seed=seed,
+            alpha=_alpha(alpha) if prioritized else None,
         )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} of {self.capacity} transitions, {self.num_envs} environments)"
 
     @classmethod
     def from_spaces(
@@ -221,96 +242,125 @@ class ReplayMemory(_rust.ReplayMemory):
     @classmethod
     def _read(cls, file: IO[bytes]) -> Self:
         state = replay_file.read(file)
+        _require(state, {name: state[name] for name in _PLAIN if name in state})
+        obs, actions, num_envs, alpha = state["obs"], state["actions"], state["num_envs"], state["alpha"]
+        # Before a memory of that size is made: the table of environments is as long as the file says it is.
+        if len(state["counts"]) != num_envs:
+            raise ValueError(f"it has {len(state['counts'])} counts for {num_envs} environments")
         memory = cls(
             state["capacity"],
-            state["obs"].shape[1:],
-            obs_dtype=state["obs"].dtype,
-            action_shape=state["actions"].shape[1:],
-            action_dtype=state["actions"].dtype,
-            num_envs=state["num_envs"],
-            prioritized=state["alpha"] is not None,
-            alpha=state["alpha"] or 0.0,
+            obs.shape[1:],
+            obs_dtype=obs.dtype,
+            action_shape=actions.shape[1:],
+            action_dtype=actions.dtype,
+            num_envs=num_envs,
+            prioritized=alpha is not None,
+            alpha=0.0 if alpha is None else alpha,
         )
         memory.load_state_dict(state)
         return memory
 
-    def __reduce__(self) -> tuple[Callable[..., ReplayMemory], tuple[type[ReplayMemory], bytes]]:
-        """Pickle and copy through the bytes that `save` writes."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy through the bytes that `save` writes, and a subclass's attributes."""
         file = io.BytesIO()
         replay_file.write(file, self.state_dict())
-        return _from_bytes, (type(self), file.getvalue())
+        return _from_bytes, (type(self), file.getvalue()), self.__dict__ or None
 
 
 def _from_bytes(kind: type[ReplayMemory], content: bytes) -> ReplayMemory:
     return kind._read(io.BytesIO(content))
 
 
+_REFUSED = "cannot load this state: "
+_PLAIN = ("version", "capacity", "num_envs", "alpha")
+_ARRAYS: dict[str, np.dtype[Any] | None] = {
+    "rng": np.dtype(np.int64),
+    "counts": np.dtype(np.int64),
+    "lens": np.dtype(np.int64),
+    "heads": np.dtype(np.int64),
+    "open": np.dtype(np.bool_),
+    "obs": None,
+    "actions": None,
+    "rewards": np.dtype(np.float32),
+    "terminated": np.dtype(np.bool_),
+    "last": np.dtype(np.bool_),
+    "finals": None,
+    "priorities": np.dtype(np.float64),
+}
+
+
+def _require(state: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+    """Check that a state has the names it must have, and that its plain values are these."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{_REFUSED}it must be a dict, got {type(state).__name__}")
+    missing = sorted({*_PLAIN, *_ARRAYS} - state.keys())
+    if missing:
+        raise ValueError(f"{_REFUSED}it has no {', '.join(missing)}")
+    unknown = sorted(str(key) for key in state.keys() - {*_PLAIN, *_ARRAYS})
+    if unknown:
+        raise ValueError(f"{_REFUSED}it has {', '.join(unknown)}, which this version does not know")
+    for name, value in plain.items():
+        found = state[name]
+        kinds = (int, float) if name == "alpha" else (int,)
+        is_number = isinstance(found, (*kinds, np.integer, np.floating)) and not isinstance(found, bool)
+        if not (is_number or (name == "alpha" and found is None)) or found != value:
+            raise ValueError(f"{_REFUSED}its {name} is {reprlib.repr(found)}, this memory's is {value!r}")
+
+
 def _checked(memory: ReplayMemory, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state's columns in C order, their dtypes and row shapes being those of the memory."""
-    refused = "cannot load this state: "
-    expected: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
-        "rng": (np.dtype(np.int64), ()),
-        "counts": (np.dtype(np.int64), ()),
-        "lens": (np.dtype(np.int64), ()),
-        "heads": (np.dtype(np.int64), ()),
-        "open": (np.dtype(np.bool_), ()),
-        "obs": (memory.obs_dtype, memory.obs_shape),
-        "actions": (memory.action_dtype, memory.action_shape),
-        "rewards": (np.dtype(np.float32), ()),
-        "terminated": (np.dtype(np.bool_), ()),
-        "last": (np.dtype(np.bool_), ()),
-        "finals": (memory.obs_dtype, memory.obs_shape),
-        "priorities": (np.dtype(np.float64), ()),
-    }
-    plain = {
+    """Return the state's columns, their dtypes and row shapes being those of the memory."""
+    own = {
         "version": replay_file.VERSION,
         "capacity": memory.capacity,
         "num_envs": memory.num_envs,
         "alpha": memory.alpha,
     }
-    missing = sorted((plain.keys() | expected.keys()) - state.keys())
-    if missing:
-        raise ValueError(f"{refused}it has no {', '.join(missing)}")
-    unknown = sorted(str(key) for key in state.keys() - plain.keys() - expected.keys())
-    if unknown:
-        raise ValueError(f"{refused}it has {', '.join(unknown)}, which this version does not know")
-    for name, value in plain.items():
-        if state[name] != value:
-            raise ValueError(f"{refused}its {name} is {state[name]}, this memory's is {value}")
+    _require(state, own)
+    rows = {
+        "obs": (memory.obs_dtype, memory.obs_shape),
+        "actions": (memory.action_dtype, memory.action_shape),
+        "finals": (memory.obs_dtype, memory.obs_shape),
+    }
     columns: dict[str, Any] = {}
-    for name, (dtype, shape) in expected.items():
-        column = state[name]
+    for name, fixed in _ARRAYS.items():
         if name == "priorities" and memory.alpha is None:
-            if column is not None:
-                raise ValueError(f"{refused}it has priorities, this memory has none")
+            if state[name] is not None:
+                raise ValueError(f"{_REFUSED}it has priorities, this memory has none")
             columns[name] = None
             continue
-        array = np.asarray(column)
+        dtype, shape = rows.get(name, (fixed, ()))
+        try:
+            array = np.asarray(state[name])
+        except (ValueError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
+            raise ValueError(f"{_REFUSED}its {name} is no array: {error}") from None
         if array.dtype != dtype:
-            raise ValueError(f"{refused}its {name} has dtype {array.dtype}, expected {dtype}")
+            raise ValueError(f"{_REFUSED}its {name} has dtype {array.dtype}, expected {dtype}")
         if array.ndim == 0 or array.shape[1:] != shape:
-            raise ValueError(f"{refused}its {name} has shape {array.shape}, expected {('rows', *shape)}")
-        columns[name] = np.ascontiguousarray(array)
+            raise ValueError(f"{_REFUSED}its {name} has shape {array.shape}, expected {('rows', *shape)}")
+        columns[name] = array
     if len(columns["rng"]) != 4:
-        raise ValueError(f"{refused}its rng has {len(columns['rng'])} numbers, expected 4")
+        raise ValueError(f"{_REFUSED}its rng has {len(columns['rng'])} numbers, expected 4")
     return columns
 
 
-def _at_least(least: int, name: str, value: SupportsIndex) -> int:
-    number = value.__index__()
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be from 0 to 2**64 - 1, got {seed}")
-    return int(seed)
+def _alpha(alpha: float) -> float:
+    try:
+        return float(alpha)
+    except (TypeError, ValueError):
+        raise TypeError(f"alpha must be a number from 0 to 8, got {reprlib.repr(alpha)}") from None
+    except OverflowError:
+        raise ValueError(f"alpha must be a number from 0 to 8, got {reprlib.repr(alpha)}") from None
 
 
 def _shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(_at_least(1, f"every length of {name}", length) for length in shape)
+    try:
+        lengths = tuple(operator.index(length) for length in shape)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence of ints, got {reprlib.repr(shape)}") from None
+    for length in lengths:
+        if not 1 <= length < 2**63:
+            raise ValueError(f"every length of {name} must be at least 1, got {length}")
+    return lengths
 
 
 def _dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:

@@ -69,7 +69,7 @@ impl Acrobots {
     /// One acrobot for each of `seeds`, whose episodes last at most `max_episode_steps`.
     ///
     /// # Errors
-    /// [`Error::Empty`] if either is 0.
+    /// [`Error::Empty`] if either is 0, [`Error::OutOfMemory`].
     pub fn new(
         seeds: &[u128],
         max_episode_steps: u32,
@@ -85,20 +85,22 @@ impl Acrobots {
             });
         }
         let num_blocks = num_envs.div_ceil(LANES);
+        let mut rngs = room(num_envs)?;
+        rngs.extend(seeds.iter().copied().map(Pcg64::with_seed));
         Ok(Self {
             autoreset,
             max_episode_steps,
             has_reset: false,
-            blocks: vec![Block::default(); num_blocks],
-            torques: vec![[0.0; LANES]; num_blocks],
-            elapsed: vec![0; num_envs],
-            ended: vec![false; num_envs],
-            rngs: seeds.iter().copied().map(Pcg64::with_seed).collect(),
-            observations: vec![[0.0; OBSERVATION_SIZE]; num_envs],
-            rewards: vec![0.0; num_envs],
-            terminated: vec![false; num_envs],
-            truncated: vec![false; num_envs],
-            final_observations: Vec::with_capacity(num_envs),
+            blocks: filled(num_blocks, Block::default())?,
+            torques: filled(num_blocks, [0.0; LANES])?,
+            elapsed: filled(num_envs, 0)?,
+            ended: filled(num_envs, false)?,
+            rngs,
+            observations: filled(num_envs, [0.0; OBSERVATION_SIZE])?,
+            rewards: filled(num_envs, 0.0)?,
+            terminated: filled(num_envs, false)?,
+            truncated: filled(num_envs, false)?,
+            final_observations: room(num_envs)?,
         })
     }
 
@@ -146,7 +148,7 @@ impl Acrobots {
     ) -> Result<&[[f32; OBSERVATION_SIZE]], Error> {
         self.check_length("seeds", seeds.len())?;
         if let Some(mask) = mask {
-            self.check_length("reset_mask", mask.len())?;
+            self.check_length("mask", mask.len())?;
         }
         let is_chosen = |env: usize| mask.is_none_or(|mask| mask[env]);
         if let Some(env) = (0..self.num_envs()).find(|&env| !is_chosen(env))
@@ -311,7 +313,8 @@ impl Acrobots {
 /// No episodes, no limit, no resets: the motion alone. O(states).
 ///
 /// # Errors
-/// [`Error::WrongLength`], [`Error::UnknownAction`] or [`Error::InvalidState`]; nothing has changed then.
+/// [`Error::WrongLength`], [`Error::UnknownAction`], [`Error::InvalidState`] or [`Error::OutOfMemory`]; nothing has
+/// changed then.
 pub fn step_each(states: &mut [State], actions: &[i64]) -> Result<Vec<bool>, Error> {
     if states.len() != actions.len() {
         return Err(Error::WrongLength {
@@ -325,7 +328,7 @@ pub fn step_each(states: &mut [State], actions: &[i64]) -> Result<Vec<bool>, Err
         let state = states[env];
         return Err(Error::InvalidState { env, state });
     }
-    let mut terminated = Vec::with_capacity(states.len());
+    let mut terminated = room(states.len())?;
     for (states, actions) in states.chunks_mut(LANES).zip(actions.chunks(LANES)) {
         let mut block = Block::default();
         let mut torques = [0.0; LANES];
@@ -340,6 +343,20 @@ pub fn step_each(states: &mut [State], actions: &[i64]) -> Result<Vec<bool>, Err
         }
     }
     Ok(terminated)
+}
+
+/// A list of `len` times the same, where there is memory for it.
+fn filled<T: Clone>(len: usize, element: T) -> Result<Vec<T>, Error> {
+    let mut list = room(len)?;
+    list.resize(len, element);
+    Ok(list)
+}
+
+fn room<T>(len: usize) -> Result<Vec<T>, Error> {
+    let mut list = Vec::new();
+    let refused = |_| Error::OutOfMemory { num_envs: len };
+    list.try_reserve_exact(len).map_err(refused)?;
+    Ok(list)
 }
 
 fn check_actions(actions: &[i64]) -> Result<(), Error> {

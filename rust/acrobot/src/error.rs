@@ -48,6 +48,11 @@ pub enum Error {
         /// The state.
         state: State,
     },
+    /// The bytes for so many environments cannot be had.
+    OutOfMemory {
+        /// How many environments there are to be.
+        num_envs: usize,
+    },
     /// An episode longer than the time limit.
     TooLong {
         /// The environment.
@@ -66,12 +71,11 @@ impl fmt::Display for Error {
             Self::NotReset => f.write_str("cannot step before the first reset; call reset first"),
             Self::PartialFirstReset { env } => write!(
                 f,
-                "the first reset leaves out environment {env}; reset all environments first, without reset_mask"
+                "the first reset leaves out environment {env}; reset all environments first"
             ),
             Self::Ended { env } => write!(
                 f,
-                "the episode of environment {env} has ended and autoreset is disabled; reset it first, \
-                 with options={{\"reset_mask\": terminated | truncated}}"
+                "the episode of environment {env} has ended and autoreset is disabled; reset it first"
             ),
             Self::WrongLength {
                 what,
@@ -89,6 +93,10 @@ impl fmt::Display for Error {
                 f,
                 "the state of environment {env} is out of bounds: {state:?}; angles are at most 2 pi \
                  and velocities at most 4 pi and 9 pi either way"
+            ),
+            Self::OutOfMemory { num_envs } => write!(
+                f,
+                "there is no memory for {num_envs} environments; ask for fewer"
             ),
             Self::TooLong {
                 env,

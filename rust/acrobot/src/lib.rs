@@ -1,9 +1,7 @@
-//! The physics of many acrobots at once.
+#![doc = include_str!("../README.md")]
 //!
-//! [`Acrobots`] steps Gymnasium's `Acrobot-v1` ("book" dynamics) for any number of environments: the
-//! motion, the time limit, the automatic resets and each environment's own NumPy-compatible random
-//! stream. Only `+ - * /`, comparisons and bit operations touch a float, so a trajectory is the same
-//! to the bit on every machine, in every run, and beside any number of other environments.
+//! # Where to begin
+//! [`Acrobots`] is the environment, [`step_each`] the motion alone, [`Block`] eight acrobots for who needs only them.
 
 mod acrobots;
 mod dynamics;

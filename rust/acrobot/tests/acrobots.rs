@@ -87,8 +87,7 @@ fn an_error_says_what_was_asked_what_was_found_and_what_to_do() {
     acrobots.step(&[0, 0]).expect("step 1");
     assert_eq!(
         message(acrobots.step(&[0, 0]).err()),
-        "the episode of environment 0 has ended and autoreset is disabled; reset it first, \
-         with options={\"reset_mask\": terminated | truncated}"
+        "the episode of environment 0 has ended and autoreset is disabled; reset it first"
     );
     assert_eq!(
         message(Acrobots::new(&[], 500, Autoreset::SameStep).err()),

@@ -18,6 +18,8 @@ use numpy::prelude::*;
 use numpy::{Element, PyArrayDescr, PyUntypedArray};
 use pyo3::prelude::*;
 
+use crate::convert::with_room;
+
 /// The most axes that NumPy 1 allows.
 pub(crate) const MAX_AXES: usize = 32;
 
@@ -44,7 +46,9 @@ fn has_flags(array: &Bound<'_, PyUntypedArray>, flags: c_int) -> bool {
 
 /// The bytes of an array in C order.
 ///
-/// The thread stays attached and runs no Python code as long as the slice lives, so nothing writes to the array.
+/// The thread holds the interpreter and runs no Python code as long as the slice lives, so no other Python thread
+/// writes to the array. (One that writes without the interpreter, in a loop of NumPy's or in other native code, races
+/// with every reader of that array; not to do so is its owner's part.)
 #[expect(unsafe_code, reason = "rows are of any dtype")]
 pub(crate) fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [u8] {
     assert!(
@@ -55,7 +59,8 @@ pub(crate) fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [u8] {
     if length == 0 {
         return &[];
     }
-    // SAFETY: an array in C order owns `length` initialised bytes from `data` on, and lives as long as `array`.
+    // SAFETY: an array in C order owns `length` initialised bytes from `data` on, and lives as long as `array`. Nobody
+    // writes to them meanwhile: the interpreter is held (the module says `gil_used`), as said above.
     unsafe { std::slice::from_raw_parts((*array.as_array_ptr()).data.cast::<u8>(), length) }
 }
 
@@ -77,17 +82,33 @@ pub(crate) fn numbers<'a, T: Number>(array: &'a Bound<'_, PyUntypedArray>) -> &'
     unsafe_code,
     reason = "a copy for each flag column would cost as much as storing a step"
 )]
-pub(crate) fn flags<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Cow<'a, [bool]> {
+pub(crate) fn flags<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Cow<'a, [bool]>> {
     debug_assert!(is_plain(array, &numpy::dtype::<bool>(array.py())));
     let bytes = bytes(array);
     // A view of other bytes as bools may hold any.
     if bytes.iter().all(|&byte| byte <= 1) {
-        // SAFETY: a bool has the size of a byte, and 0 and 1 are its values.
-        return Cow::Borrowed(unsafe {
+        // SAFETY: a bool has the size of a byte, 0 and 1 are its values, and no byte has another; as in `bytes`, the
+        // interpreter is held, so none gets another.
+        return Ok(Cow::Borrowed(unsafe {
             std::slice::from_raw_parts(bytes.as_ptr().cast::<bool>(), bytes.len())
-        });
+        }));
     }
-    bytes.iter().map(|&byte| byte != 0).collect()
+    let mut flags = with_room(bytes.len())?;
+    flags.extend(bytes.iter().map(|&byte| byte != 0));
+    Ok(Cow::Owned(flags))
+}
+
+/// A new array of this shape with these elements; MemoryError where there is no room for it.
+pub(crate) fn array_of<'py, T: Element + Copy>(
+    py: Python<'py>,
+    shape: &[usize],
+    elements: &[T],
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let mut array = Output::new(numpy::dtype::<T>(py), shape, &[])?;
+    for (to, &from) in array.elements().iter_mut().zip(elements) {
+        to.write(from);
+    }
+    Ok(array.into_array())
 }
 
 /// What `numbers` may be asked for.
@@ -155,7 +176,7 @@ impl<'py> Output<'py> {
     pub(crate) fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
         let length = self.nbytes();
         // SAFETY: the array owns or lends `length` bytes that may be written, and nobody else reaches them: a new
-        // array is given away only by `into_array`, and one of the caller's is as said above.
+        // array is given away only by `into_array`, and one of the caller's is written while the interpreter is held.
         unsafe { std::slice::from_raw_parts_mut((*self.0.as_array_ptr()).data.cast(), length) }
     }
 

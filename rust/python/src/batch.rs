@@ -12,11 +12,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::arrays::Output;
-use crate::convert::has_shape;
+use crate::convert::{describe, has_shape, number};
 use crate::rows::Rows;
 
-/// Batches of more bytes than this are copied while other Python threads run.
-const DETACH_BYTES: usize = 256 << 10;
+/// Batches and states of more bytes than this are copied while other Python threads run.
+pub(crate) const DETACH_BYTES: usize = 256 << 10;
 
 /// A `Batch`'s fields, in their order.
 const FIELDS: [&str; 8] = [
@@ -44,19 +44,19 @@ impl Shape {
         } else if let Ok((rounds, batch)) = batch_size.extract::<(i64, i64)>() {
             (Some(rounds), batch)
         } else {
-            let found = batch_size.repr()?;
+            let found = describe(batch_size);
             let message =
                 format!("batch_size must be an int or a pair of ints (M, B), got {found}");
             return Err(PyTypeError::new_err(message));
         };
-        let batch = at_least("batch_size", 1, batch)?;
+        let batch = checked("batch_size", 1, batch)?;
         match rounds {
             None => Ok(Self {
                 lengths: [batch, 1],
                 axes: 1,
             }),
             Some(rounds) => Ok(Self {
-                lengths: [at_least("M of batch_size (M, B)", 0, rounds)?, batch],
+                lengths: [checked("M of batch_size (M, B)", 0, rounds)?, batch],
                 axes: 2,
             }),
         }
@@ -93,8 +93,13 @@ impl Shape {
     }
 }
 
-/// Check an int of the caller's.
-pub(crate) fn at_least(name: &str, least: i64, found: i64) -> PyResult<usize> {
+/// An int of the caller's, of at least so much.
+pub(crate) fn at_least(name: &str, least: i64, found: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let kind = format!("an int from {least} to 2**63 - 1");
+    checked(name, least, number(name, &kind, found)?)
+}
+
+pub(crate) fn checked(name: &str, least: i64, found: i64) -> PyResult<usize> {
     let message = || PyValueError::new_err(format!("{name} must be at least {least}, got {found}"));
     usize::try_from(found)
         .ok()
@@ -153,11 +158,11 @@ impl<'py> Arrays<'py> {
         Ok(arrays)
     }
 
-    /// Call `write` with the columns and the weights; if it succeeds it has written all of them.
+    /// Call `write` with the columns and the weights, and whether it may let other threads run; if it succeeds it has
+    /// written all of them.
     pub(crate) fn write(
         &mut self,
-        py: Python<'py>,
-        write: impl FnOnce(Unwritten<'_>, Option<&mut [MaybeUninit<f32>]>) -> PyResult<()> + Send,
+        write: impl FnOnce(Unwritten<'_>, Option<&mut [MaybeUninit<f32>]>, bool) -> PyResult<()>,
     ) -> PyResult<()> {
         let columns = Columns {
             obs: self.obs.bytes(),
@@ -171,11 +176,7 @@ impl<'py> Arrays<'py> {
         let weights = self.weights.as_mut().map(Output::elements);
         let large = 2 * columns.obs.len() + columns.actions.len() > DETACH_BYTES;
         // Other threads know the caller's arrays.
-        if large && self.batch.is_none() {
-            py.detach(|| write(columns, weights))
-        } else {
-            write(columns, weights)
-        }
+        write(columns, weights, large && self.batch.is_none())
     }
 
     /// The `Batch` of these arrays, all of them written.

@@ -1,26 +1,41 @@
 //! `acro._rust.ReplayMemory`: the binding of `acro_replay::ReplayMemory`.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, MutexGuard};
 
-use acro_replay::{Config, Draw, Error, ReplayMemory, Step, Steps};
+use acro_replay::{Config, Draw, Error, ObsKind, ReplayMemory, Step, Steps};
 use numpy::prelude::*;
 use numpy::{PyArrayDescr, PyUntypedArray};
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::arrays::{bytes, flags, is_plain, numbers};
-use crate::batch::{Arrays, Shape, at_least};
-use crate::convert::plain_array;
+use crate::arrays::{Output, bytes, flags, is_plain, numbers};
+use crate::batch::{Arrays, DETACH_BYTES, Shape, at_least};
+use crate::convert::{number, plain_array, with_room};
+use crate::lock::Shared;
 use crate::rows::Rows;
 use crate::state;
+
+fn env_of(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    number("env", "an int", value)
+}
+
+fn n_step_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    at_least("n_step", 1, value)
+}
+
+fn gamma_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    number("gamma", "a number from 0 to 1", value)
+}
+
+fn beta_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    number("beta", "a number from 0 to 1", value)
+}
 
 /// See `_rust.pyi`.
 #[pyclass(name = "ReplayMemory", module = "acro._rust", subclass, frozen)]
 pub(crate) struct PyReplayMemory {
-    // No Python code runs while it is locked: a thread that waits for the lock may hold the interpreter.
-    memory: Mutex<ReplayMemory>,
+    memory: Shared<ReplayMemory>,
     capacity: usize,
     num_envs: usize,
     alpha: Option<f64>,
@@ -40,15 +55,18 @@ impl PyReplayMemory {
     )]
     fn new(
         batch: Py<PyType>,
-        capacity: usize,
+        capacity: &Bound<'_, PyAny>,
         obs_shape: Vec<usize>,
         obs_dtype: &Bound<'_, PyArrayDescr>,
         action_shape: Vec<usize>,
         action_dtype: &Bound<'_, PyArrayDescr>,
-        num_envs: usize,
-        seed: u64,
+        num_envs: &Bound<'_, PyAny>,
+        seed: &Bound<'_, PyAny>,
         alpha: Option<f64>,
     ) -> PyResult<Self> {
+        let capacity = at_least("capacity", 1, capacity)?;
+        let num_envs = at_least("num_envs", 1, num_envs)?;
+        let seed = number("seed", "an int from 0 to 2**64 - 1", seed)?;
         let obs = Rows::new("obs_shape", obs_shape, obs_dtype)?;
         let action = Rows::new("action_shape", action_shape, action_dtype)?;
         let (obs_bytes, action_bytes) = (obs.nbytes, action.nbytes);
@@ -56,6 +74,12 @@ impl PyReplayMemory {
             capacity,
             num_envs,
             obs_bytes,
+            obs_kind: match (obs_dtype.kind(), obs_dtype.itemsize()) {
+                (b'f', 2) => ObsKind::Float16,
+                (b'f', 4) => ObsKind::Float32,
+                (b'f', 8) => ObsKind::Float64,
+                _ => ObsKind::Bits,
+            },
             action_bytes,
             seed,
             alpha,
@@ -63,7 +87,7 @@ impl PyReplayMemory {
         let memory = ReplayMemory::new(config).map_err(to_py_err)?;
         let capacity = memory.capacity();
         Ok(Self {
-            memory: Mutex::new(memory),
+            memory: Shared::new("the replay memory", memory),
             capacity,
             num_envs,
             alpha,
@@ -80,11 +104,11 @@ impl PyReplayMemory {
         &self,
         obs: &Bound<'_, PyAny>,
         action: &Bound<'_, PyAny>,
-        reward: f64,
+        reward: &Bound<'_, PyAny>,
         next_obs: &Bound<'_, PyAny>,
         terminated: bool,
         truncated: bool,
-        env: i64,
+        #[pyo3(from_py_with = env_of)] env: i64,
     ) -> PyResult<()> {
         let obs = self.obs.one("obs", obs)?;
         let next_obs = self.obs.one("next_obs", next_obs)?;
@@ -93,12 +117,12 @@ impl PyReplayMemory {
         let step = Step {
             obs,
             action,
-            reward: reward as f32,
+            reward: number::<f64>("reward", "a number", reward)? as f32,
             next_obs,
             terminated,
             truncated,
         };
-        self.lock()?.push(env, &step).map_err(to_py_err)
+        self.memory.lock()?.push(env, &step).map_err(to_py_err)
     }
 
     /// Remember one transition of every environment, or those of `envs`, in order.
@@ -133,12 +157,12 @@ impl PyReplayMemory {
             envs: envs.as_ref().map(numbers::<i64>),
             obs: bytes(&obs),
             actions: bytes(&actions),
-            rewards: &rewards.of(),
+            rewards: &rewards.of()?,
             next_obs: bytes(&next_obs),
-            terminated: &flags(&terminated),
-            truncated: &flags(&truncated),
+            terminated: &flags(&terminated)?,
+            truncated: &flags(&truncated)?,
         };
-        self.lock()?.extend(&steps).map_err(to_py_err)
+        self.memory.lock()?.extend(&steps).map_err(to_py_err)
     }
 
     /// Draw transitions at random.
@@ -146,19 +170,15 @@ impl PyReplayMemory {
     fn sample<'py>(
         &self,
         batch_size: &Bound<'py, PyAny>,
-        n_step: i64,
-        gamma: f64,
+        #[pyo3(from_py_with = n_step_of)] n_step: usize,
+        #[pyo3(from_py_with = gamma_of)] gamma: f64,
         replace: bool,
-        beta: f64,
+        #[pyo3(from_py_with = beta_of)] beta: f64,
         out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = batch_size.py();
         let shape = Shape::of_batch_size(batch_size)?;
-        let (rounds, batch_size, n_step) = (
-            shape.rounds(),
-            shape.batch_size(),
-            at_least("n_step", 1, n_step)?,
-        );
+        let (rounds, batch_size) = (shape.rounds(), shape.batch_size());
         let draw = Draw {
             rounds,
             batch_size,
@@ -170,10 +190,12 @@ impl PyReplayMemory {
         let out = out.map(|out| self.batch_of_caller(out)).transpose()?;
         let weighted = self.alpha.is_some();
         let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape, weighted, out)?;
-        arrays.write(py, |columns, weights| {
-            self.lock()?
-                .sample(draw, columns, weights)
-                .map_err(to_py_err)
+        arrays.write(|columns, weights, detach| {
+            self.memory.with(py, detach, |memory| {
+                memory
+                    .sample_into(draw, columns, weights)
+                    .map_err(to_py_err)
+            })
         })?;
         arrays.into_batch(py, &self.batch)
     }
@@ -183,20 +205,23 @@ impl PyReplayMemory {
     fn gather<'py>(
         &self,
         indices: &Bound<'py, PyAny>,
-        n_step: i64,
-        gamma: f64,
+        #[pyo3(from_py_with = n_step_of)] n_step: usize,
+        #[pyo3(from_py_with = gamma_of)] gamma: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = indices.py();
         let indices = index_array(indices)?;
         let shape = Shape::of_indices(indices.shape())?;
-        let n_step = at_least("n_step", 1, n_step)?;
-        // A copy, since other threads may run during the call.
-        let asked = numbers::<i64>(&indices).to_vec();
+        // A copy, since other threads may run during the call and write to the caller's array.
+        let borrowed = numbers::<i64>(&indices);
+        let mut asked = with_room(borrowed.len())?;
+        asked.extend_from_slice(borrowed);
         let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape, false, None)?;
-        arrays.write(py, |columns, _| {
-            self.lock()?
-                .gather(&asked, n_step, gamma, columns)
-                .map_err(to_py_err)
+        arrays.write(|columns, _, detach| {
+            self.memory.with(py, detach, |memory| {
+                memory
+                    .gather_into(&asked, n_step, gamma, columns)
+                    .map_err(to_py_err)
+            })
         })?;
         arrays.into_batch(py, &self.batch)
     }
@@ -210,19 +235,20 @@ impl PyReplayMemory {
         let indices = index_array(indices)?;
         let floats = numpy::dtype::<f64>(indices.py());
         let priorities = plain_array("priorities", priorities, &floats, indices.shape(), &[])?;
-        self.lock()?
+        self.memory
+            .lock()?
             .update_priorities(numbers(&indices), numbers(&priorities))
             .map_err(to_py_err)
     }
 
     /// Forget every transition.
     fn clear(&self) -> PyResult<()> {
-        self.lock()?.clear();
+        self.memory.lock()?.clear();
         Ok(())
     }
 
     fn __len__(&self) -> PyResult<usize> {
-        Ok(self.lock()?.len())
+        Ok(self.memory.lock()?.len())
     }
 
     #[getter]
@@ -262,23 +288,27 @@ impl PyReplayMemory {
 
     #[getter]
     fn nbytes(&self) -> PyResult<usize> {
-        Ok(self.lock()?.nbytes())
+        Ok(self.memory.lock()?.nbytes())
     }
 
     #[getter]
     fn is_full(&self) -> PyResult<bool> {
-        Ok(self.lock()?.is_full())
+        Ok(self.memory.lock()?.is_full())
     }
 
     /// See `_rust.pyi`.
     fn _state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        state::to_columns(py, self.lock()?.state())
+        let large = self.memory.lock()?.nbytes() > DETACH_BYTES;
+        let state = self
+            .memory
+            .with(py, large, |memory| memory.state().map_err(to_py_err))?;
+        state::to_columns(py, state)
     }
 
     /// See `_rust.pyi`.
     fn _restore(&self, columns: &Bound<'_, PyDict>) -> PyResult<()> {
         state::of_columns(columns, |state| {
-            self.lock()?.restore(state).map_err(to_py_err)
+            self.memory.lock()?.restore(state).map_err(to_py_err)
         })
     }
 }
@@ -296,14 +326,6 @@ impl PyReplayMemory {
             return Err(PyTypeError::new_err(message));
         }
         Ok(out.cast::<PyTuple>()?)
-    }
-
-    fn lock(&self) -> PyResult<MutexGuard<'_, ReplayMemory>> {
-        let broken =
-            "the replay memory cannot be used any more: an earlier call failed in the middle";
-        self.memory
-            .lock()
-            .map_err(|_| PyRuntimeError::new_err(broken))
     }
 }
 
@@ -326,14 +348,16 @@ impl<'py> Rewards<'py> {
         plain_array("rewards", value, &float32, &[rows], &[]).map(Self::Float32)
     }
 
-    fn of(&self) -> Cow<'_, [f32]> {
-        match self {
+    fn of(&self) -> PyResult<Cow<'_, [f32]>> {
+        Ok(match self {
             Self::Float32(array) => Cow::Borrowed(numbers(array)),
-            Self::Float64(array) => numbers::<f64>(array)
-                .iter()
-                .map(|&reward| reward as f32)
-                .collect(),
-        }
+            Self::Float64(array) => {
+                let rewards = numbers::<f64>(array);
+                let mut narrow = with_room(rewards.len())?;
+                narrow.extend(rewards.iter().map(|&reward| reward as f32));
+                Cow::Owned(narrow)
+            }
+        })
     }
 }
 
@@ -347,18 +371,22 @@ fn index_array<'py>(indices: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntype
             .call_method1("asarray", (indices,))?
             .cast_into::<PyUntypedArray>()?,
     };
-    plain_array(
-        "indices",
-        &array,
-        &numpy::dtype::<i64>(py),
-        array.shape(),
-        &[],
-    )
+    let ints = numpy::dtype::<i64>(py);
+    if array.len() == 0 {
+        // NumPy takes an empty list for floats.
+        return Ok(Output::new(ints, array.shape(), &[])?.into_array());
+    }
+    plain_array("indices", &array, &ints, array.shape(), &[])
 }
 
 /// The exception that says what a core error says.
 fn to_py_err(error: Error) -> PyErr {
-    let message = error.to_string();
+    let how = match error {
+        Error::TooFew { .. } | Error::TooFewPriorities { .. } => ": replace=True",
+        Error::NotPrioritized => ": prioritized=True",
+        _ => "",
+    };
+    let message = format!("{error}{how}");
     match error {
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
         Error::NotPrioritized => PyRuntimeError::new_err(message),

@@ -1,6 +1,6 @@
 //! How far a sample is from its floor: the bare gather of the same Acrobot rows.
 
-use acro_replay::{Columns, Config, Draw, ReplayMemory, Rng, Step};
+use acro_replay::{Columns, Config, Draw, ObsKind, ReplayMemory, Rng, Step};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -93,6 +93,7 @@ fn acrobot_memory(capacity: usize, num_envs: usize) -> ReplayMemory {
         capacity,
         num_envs,
         obs_bytes: OBS_BYTES,
+        obs_kind: ObsKind::Bits,
         action_bytes: 8,
         seed: 0,
         alpha: None,
@@ -130,7 +131,7 @@ fn sample(c: &mut Criterion, capacity: usize, num_envs: usize, n_step: usize) {
     c.bench_function(
         &format!("sample_{capacity}_envs_{num_envs}_steps_{n_step}"),
         |b| {
-            b.iter(|| memory.sample(draw, black_box(out.columns()), None));
+            b.iter(|| memory.sample_into(draw, black_box(out.columns()), None));
         },
     );
 }

@@ -1,6 +1,7 @@
 //! What the memory's calls take.
 
-use crate::rings::Step;
+use crate::Error;
+use crate::storage::{ObsKind, Step, with_room};
 
 /// What a memory is made for; fixed for its life.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,12 +12,30 @@ pub struct Config {
     pub num_envs: usize,
     /// Bytes of one observation.
     pub obs_bytes: usize,
+    /// What an observation is made of.
+    pub obs_kind: ObsKind,
     /// Bytes of one action.
     pub action_bytes: usize,
     /// Where the index stream starts.
     pub seed: u64,
     /// The power that priorities are raised to, or `None` to draw uniformly.
     pub alpha: Option<f64>,
+}
+
+impl Config {
+    /// A memory of one environment that draws uniformly, its observations compared by their bits.
+    #[must_use]
+    pub fn new(capacity: usize, obs_bytes: usize, action_bytes: usize) -> Self {
+        Self {
+            capacity,
+            num_envs: 1,
+            obs_bytes,
+            obs_kind: ObsKind::Bits,
+            action_bytes,
+            seed: 0,
+            alpha: None,
+        }
+    }
 }
 
 /// Many transitions, as columns: one row each, in the order they happened.
@@ -55,6 +74,21 @@ pub struct Draw {
     pub beta: f64,
 }
 
+impl Draw {
+    /// One minibatch of single steps with a discount of 0.99, drawn with replacement; `beta` is 0.4.
+    #[must_use]
+    pub fn new(batch_size: usize) -> Self {
+        Self {
+            rounds: 1,
+            batch_size,
+            n_step: 1,
+            gamma: 0.99,
+            replace: true,
+            beta: 0.4,
+        }
+    }
+}
+
 impl<'a> Steps<'a> {
     pub(crate) fn env(&self, row: usize) -> usize {
         self.envs.map_or(row, |envs| envs[row] as usize)
@@ -74,12 +108,17 @@ impl<'a> Steps<'a> {
 
 /// How many final observations these steps can add at most: one for each end and break, and the newest of each
 /// environment. O(rows), O(1) for few rows.
-pub(crate) fn finals_needed(steps: &Steps<'_>, obs_bytes: usize, num_envs: usize) -> usize {
+pub(crate) fn finals_needed(
+    steps: &Steps<'_>,
+    obs_bytes: usize,
+    num_envs: usize,
+) -> Result<usize, Error> {
     let rows = steps.rewards.len();
     if rows <= 2 * num_envs {
-        return rows;
+        return Ok(rows);
     }
-    let mut newest: Vec<Option<usize>> = vec![None; num_envs];
+    let mut newest: Vec<Option<usize>> = with_room(num_envs, "the table of environments")?;
+    newest.resize(num_envs, None);
     let mut needed = 0;
     for row in 0..rows {
         let bytes = row * obs_bytes..(row + 1) * obs_bytes;
@@ -89,5 +128,5 @@ pub(crate) fn finals_needed(steps: &Steps<'_>, obs_bytes: usize, num_envs: usize
         });
         needed += usize::from(!goes_on);
     }
-    needed
+    Ok(needed)
 }

@@ -4,9 +4,24 @@ use std::fmt;
 
 /// Why a call was refused; the memory is then as it was before the call.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Error {
-    /// A constructor's argument cannot be used.
-    Argument(String),
+    /// `num_envs` is 0.
+    NoEnvironments,
+    /// There are too few or too many transitions to keep.
+    Capacity {
+        /// How many were asked for.
+        found: usize,
+        /// One for each environment.
+        least: usize,
+        /// As many as slots can be numbered.
+        most: usize,
+    },
+    /// `alpha` is not a number from 0 to 8.
+    Alpha {
+        /// The number.
+        found: f64,
+    },
     /// Nothing was pushed yet.
     Empty,
     /// More distinct transitions were asked for than there are.
@@ -49,9 +64,15 @@ pub enum Error {
     /// `n_step` is 0.
     Steps,
     /// `gamma` is not a number from 0 to 1.
-    Gamma(f64),
+    Gamma {
+        /// The number.
+        found: f64,
+    },
     /// `beta` is not a number from 0 to 1.
-    Beta(f64),
+    Beta {
+        /// The number.
+        found: f64,
+    },
     /// A priority is negative, infinite, not a number, or so large that sums of such would overflow.
     Priority {
         /// Where in the list it stands.
@@ -65,35 +86,53 @@ pub enum Error {
     NotPrioritized,
     /// The bytes cannot be had.
     OutOfMemory {
+        /// What they are for.
+        what: &'static str,
         /// How many bytes were asked for.
         asked: u128,
         /// How many bytes are available, where the system says.
         available: Option<u64>,
     },
     /// A saved state contradicts itself, or does not fit this memory.
-    State(String),
+    State {
+        /// The first contradiction found.
+        problem: String,
+    },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Argument(message) => f.write_str(message),
-            Self::Empty => {
-                f.write_str("cannot sample from an empty replay memory; push at least one transition first")
+            Self::NoEnvironments => f.write_str("num_envs must be at least 1, got 0"),
+            Self::Capacity { found, least, .. } if found < least => write!(
+                f,
+                "capacity must be at least {least}, one transition for each environment, got {found}"
+            ),
+            Self::Capacity { found, most, .. } => {
+                write!(f, "capacity must be at most {most}, got {found}")
             }
+            Self::Alpha { found } => write!(f, "alpha must be from 0 to 8, got {found}"),
+            Self::Empty => f.write_str(
+                "cannot sample from an empty replay memory; push at least one transition first",
+            ),
             Self::TooFew { asked, found } => write!(
                 f,
-                "cannot sample {asked} distinct transitions from {found}; ask for fewer, push more, or use replace=True"
+                "cannot sample {asked} distinct transitions from {found}; \
+                 ask for fewer, push more, or draw with replacement"
             ),
             Self::TooFewPriorities { asked, found } => write!(
                 f,
                 "cannot sample {asked} distinct transitions: only {found} have a priority above zero; \
-                 ask for fewer, or use replace=True"
+                 ask for fewer, or draw with replacement"
             ),
-            Self::ZeroPriorities => {
-                f.write_str("cannot sample: every priority is zero; update_priorities must leave one above zero")
-            }
-            Self::Length { name, found, expected } => write!(f, "{name} has length {found}, expected {expected}"),
+            Self::ZeroPriorities => f.write_str(
+                "cannot sample: every priority is zero; give at least one transition a priority above zero",
+            ),
+            Self::Length {
+                name,
+                found,
+                expected,
+            } => write!(f, "{name} has length {found}, expected {expected}"),
             Self::Environment { asked, num_envs } => write!(
                 f,
                 "there is no environment {asked}: this memory has {num_envs}, numbered from 0"
@@ -103,25 +142,36 @@ impl fmt::Display for Error {
                 "index {index} names no transition in the memory; it was overwritten, cleared or never given out"
             ),
             Self::Steps => f.write_str("n_step must be at least 1, got 0"),
-            Self::Gamma(found) => write!(f, "gamma must be from 0 to 1, got {found}"),
-            Self::Beta(found) => write!(f, "beta must be from 0 to 1, got {found}"),
-            Self::Priority { position, found, largest } => write!(
+            Self::Gamma { found } => write!(f, "gamma must be from 0 to 1, got {found}"),
+            Self::Beta { found } => write!(f, "beta must be from 0 to 1, got {found}"),
+            Self::Priority {
+                position,
+                found,
+                largest,
+            } => write!(
                 f,
                 "priorities must be finite, at least 0 and at most {largest:e}, got {found} at position {position}"
             ),
             Self::NotPrioritized => {
-                f.write_str("this replay memory has no priorities; make it with prioritized=True")
+                f.write_str("this replay memory has no priorities; make one that has them")
             }
-            Self::OutOfMemory { asked, available: Some(available) } => write!(
+            Self::OutOfMemory {
+                what,
+                asked,
+                available: Some(available),
+            } => write!(
                 f,
-                "the replay memory needs {asked} bytes, but only {available} are available; \
-                 ask for a smaller capacity"
+                "{what} needs {asked} bytes, but only {available} are available; ask for less"
             ),
-            Self::OutOfMemory { asked, available: None } => write!(
+            Self::OutOfMemory {
+                what,
+                asked,
+                available: None,
+            } => write!(
                 f,
-                "the replay memory needs {asked} bytes, which cannot be had; ask for a smaller capacity"
+                "{what} needs {asked} bytes, which cannot be had; ask for less"
             ),
-            Self::State(message) => write!(f, "cannot load this state: {message}"),
+            Self::State { problem } => write!(f, "cannot load this state: {problem}"),
         }
     }
 }

@@ -1,26 +1,26 @@
-//! Fixed-capacity replay memory: per-environment rings of steps, uniform and prioritized sampling, n-step returns.
+#![doc = include_str!("../README.md")]
 //!
-//! Rows are bytes: the memory knows the size of an observation and of an action, and nothing of their dtypes.
+//! # Where to begin
+//! [`Config`] makes a [`ReplayMemory`]; [`Step`] and [`Steps`] go in; a [`Draw`] says what comes out, as a [`Batch`]
+//! or into [`Columns`]. [`State`] is a memory's whole content. Errors change nothing.
 
 mod arguments;
-mod available;
-mod block;
-mod draw;
+mod batch;
 mod error;
-mod finals;
-mod gather;
 mod memory;
-mod priorities;
-mod rings;
 mod rng;
-mod row;
+mod sampling;
 mod state;
+mod storage;
 
 pub use arguments::{Config, Draw, Steps};
-pub use available::available_bytes;
+pub use batch::{Batch, bytes, numbers};
 pub use error::Error;
-pub use gather::{Columns, Element};
 pub use memory::ReplayMemory;
-pub use rings::Step;
 pub use rng::Rng;
+pub use sampling::{Columns, Element};
 pub use state::State;
+pub use storage::{ObsKind, Step, available_bytes};
+
+/// What [`numbers`] and [`bytes`] convert: a plain number, or an array of such.
+pub use bytemuck::Pod;

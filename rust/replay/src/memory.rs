@@ -1,21 +1,24 @@
 //! The replay memory: rings, draws and columns put together.
 
 use crate::Error;
-use crate::arguments::{Config, Draw, Steps, finals_needed};
-use crate::draw;
-use crate::gather::{Columns, Element, gather};
-use crate::priorities::Priorities;
-use crate::rings::{MAX_SLOTS, Rings, Step};
+use crate::arguments::{Config, Steps, finals_needed};
 use crate::rng::Rng;
+use crate::sampling::Priorities;
+use crate::storage::{MAX_SLOTS, Rings, Step, reserve, with_room};
+
+/// What needs the memory, for [`Error::OutOfMemory`].
+const UPDATE: &str = "the update of priorities";
 
 /// The newest transitions of each environment, to be drawn again and again.
 ///
 /// ```
-/// use acro_replay::{Config, ReplayMemory, Step};
-/// let config = Config { capacity: 4, num_envs: 1, obs_bytes: 1, action_bytes: 1, seed: 0, alpha: None };
-/// let mut memory = ReplayMemory::new(config)?;
-/// memory.push(0, &Step { obs: &[1], action: &[0], reward: 1.0, next_obs: &[2], terminated: false, truncated: false })?;
-/// assert_eq!(memory.len(), 1);
+/// use acro_replay::{Config, Draw, ReplayMemory, Step};
+///
+/// let mut memory = ReplayMemory::new(Config::new(4, 1, 1))?;
+/// let step = Step { obs: &[1], action: &[0], reward: 1.0, next_obs: &[2], terminated: true, truncated: false };
+/// memory.push(0, &step)?;
+/// let batch = memory.sample(Draw::new(32))?;
+/// assert_eq!(batch.next_obs, [2; 32]);
 /// # Ok::<(), acro_replay::Error>(())
 /// ```
 #[derive(Debug)]
@@ -24,51 +27,46 @@ pub struct ReplayMemory {
     pub(crate) rng: Rng,
     pub(crate) priorities: Option<Priorities>,
     /// The slots of the batch being drawn; kept to be filled again.
-    slots: Vec<u32>,
+    pub(crate) slots: Vec<u32>,
     /// Where each next observation of that batch is; kept as well.
-    sources: Vec<u32>,
+    pub(crate) sources: Vec<u32>,
     /// Where the draws fall in the sum of the priorities; kept as well.
-    points: Vec<f64>,
+    pub(crate) points: Vec<f64>,
 }
 
 impl ReplayMemory {
-    /// An empty memory, all of it asked for now. O(1), O(capacity) with priorities.
+    /// An empty memory, all of it asked for now; the system hands it out as it is first written. O(num_envs).
     ///
     /// # Errors
-    /// [`Error::Argument`] for numbers that make no memory, [`Error::OutOfMemory`] when the bytes cannot be had.
+    /// [`Error::NoEnvironments`], [`Error::Capacity`] or [`Error::Alpha`] for numbers that make no memory,
+    /// [`Error::OutOfMemory`] when the bytes cannot be had.
     pub fn new(config: Config) -> Result<Self, Error> {
         let Config {
             capacity,
             num_envs,
             obs_bytes,
+            obs_kind,
             action_bytes,
             seed,
             alpha,
         } = config;
         if num_envs == 0 {
-            return Err(Error::Argument(
-                "num_envs must be at least 1, got 0".to_owned(),
-            ));
+            return Err(Error::NoEnvironments);
         }
-        if capacity < num_envs {
-            let message =
-                format!("capacity must be at least num_envs ({num_envs}), got {capacity}");
-            return Err(Error::Argument(message));
+        if !(num_envs..=MAX_SLOTS).contains(&capacity) {
+            return Err(Error::Capacity {
+                found: capacity,
+                least: num_envs,
+                most: MAX_SLOTS,
+            });
         }
-        if capacity > MAX_SLOTS {
-            return Err(Error::Argument(format!(
-                "capacity must be at most {MAX_SLOTS}, got {capacity}"
-            )));
-        }
-        if let Some(alpha) = alpha.filter(|alpha| !(0.0..=8.0).contains(alpha)) {
-            return Err(Error::Argument(format!(
-                "alpha must be from 0 to 8, got {alpha}"
-            )));
+        if let Some(found) = alpha.filter(|alpha| !(0.0..=8.0).contains(alpha)) {
+            return Err(Error::Alpha { found });
         }
         let rings = Rings::new(
             num_envs,
             (capacity / num_envs) as u32,
-            obs_bytes,
+            (obs_bytes, obs_kind),
             action_bytes,
             alpha.map_or(0, |_| Priorities::bytes(capacity)),
         )?;
@@ -123,117 +121,10 @@ impl ReplayMemory {
         }
         self.rings
             .finals
-            .reserve(finals_needed(steps, obs_bytes, self.rings.rings.len()))?;
+            .reserve(finals_needed(steps, obs_bytes, self.rings.rings.len())?)?;
         for row in 0..rows {
             self.store(steps.env(row), &steps.row(row, obs_bytes, action_bytes));
         }
-        Ok(())
-    }
-
-    /// Draw transitions and write them to `out`, minibatch after minibatch, and their importance weights to
-    /// `weights` if there are priorities. O(transitions * n_step), with priorities O(log capacity) for each besides.
-    ///
-    /// # Errors
-    /// The memory is empty, or has too few for a draw without replacement; a number out of its range.
-    ///
-    /// # Panics
-    /// A column's length is not that of the batch.
-    pub fn sample<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
-        &mut self,
-        draw: Draw,
-        out: Columns<'_, B, F, T, I>,
-        weights: Option<&mut [F]>,
-    ) -> Result<(), Error> {
-        let Draw {
-            rounds,
-            batch_size,
-            n_step,
-            gamma,
-            replace,
-            beta,
-        } = draw;
-        check_returns(n_step, gamma)?;
-        if !(0.0..=1.0).contains(&beta) {
-            return Err(Error::Beta(beta));
-        }
-        if rounds * batch_size == 0 {
-            return Ok(());
-        }
-        if self.rings.len == 0 {
-            return Err(Error::Empty);
-        }
-        let before = self.rng.clone();
-        self.slots.clear();
-        let Self {
-            rings,
-            rng,
-            priorities,
-            slots,
-            points,
-            ..
-        } = self;
-        let drawn = match (priorities, replace) {
-            (None, true) => {
-                draw::uniform(rings, rng, rounds * batch_size, slots);
-                Ok(())
-            }
-            (None, false) => {
-                (0..rounds).try_for_each(|_| draw::distinct(rings, rng, batch_size, slots))
-            }
-            (Some(tree), true) => (0..rounds)
-                .try_for_each(|_| draw::proportional(tree, rng, batch_size, slots, points)),
-            (Some(tree), false) => (0..rounds)
-                .try_for_each(|_| draw::proportional_distinct(tree, rng, batch_size, slots)),
-        };
-        if drawn.is_err() {
-            self.rng = before;
-            return drawn;
-        }
-        gather(
-            &self.rings,
-            &self.slots,
-            &mut self.sources,
-            n_step,
-            gamma,
-            out,
-        );
-        if let (Some(weights), Some(priorities)) = (weights, &self.priorities) {
-            for (slots, weights) in self
-                .slots
-                .chunks(batch_size)
-                .zip(weights.chunks_mut(batch_size))
-            {
-                write_weights(priorities.leaves(), slots, beta, weights);
-            }
-        }
-        Ok(())
-    }
-
-    /// Write the transitions that these insertion ids name to `out`. O(indices * n_step).
-    ///
-    /// # Errors
-    /// [`Error::Stale`] for one that is no longer there.
-    pub fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
-        &mut self,
-        indices: &[i64],
-        n_step: usize,
-        gamma: f64,
-        out: Columns<'_, B, F, T, I>,
-    ) -> Result<(), Error> {
-        check_returns(n_step, gamma)?;
-        self.slots.clear();
-        for &index in indices {
-            self.slots
-                .push(self.rings.slot(index).ok_or(Error::Stale { index })?);
-        }
-        gather(
-            &self.rings,
-            &self.slots,
-            &mut self.sources,
-            n_step,
-            gamma,
-            out,
-        );
         Ok(())
     }
 
@@ -269,17 +160,22 @@ impl ReplayMemory {
             });
         }
         let present = |(&index, &priority)| Some((self.rings.slot(index)?, tree.leaf(priority)));
-        let pairs: Vec<(u32, f64)> = indices.iter().zip(priorities).filter_map(present).collect();
+        let mut pairs: Vec<(u32, f64)> = with_room(indices.len(), UPDATE)?;
+        pairs.extend(indices.iter().zip(priorities).filter_map(present));
+        self.slots.clear();
+        reserve(&mut self.slots, pairs.len(), UPDATE)?;
         tree.set_many(&pairs, &mut self.slots);
         Ok(pairs.len())
     }
 
-    /// Forget every transition. Ids given out stay stale, and the index stream goes on. O(capacity).
+    /// Forget every transition. Ids given out stay stale, and the index stream goes on. O(len + num_envs).
     pub fn clear(&mut self) {
-        self.rings.clear();
         if let Some(priorities) = &mut self.priorities {
-            priorities.replace(std::iter::empty());
+            for (start, ring) in self.rings.filled() {
+                priorities.set_range(start..start + ring.len, std::iter::repeat(0.0));
+            }
         }
+        self.rings.clear();
     }
 
     /// How many transitions can be drawn. O(1).
@@ -354,24 +250,4 @@ impl ReplayMemory {
             })
         }
     }
-}
-
-/// The importance weights of one minibatch: (1 / (N P))^beta over the largest of them, whatever N is.
-fn write_weights<F: Element<f32>>(leaves: &[f64], slots: &[u32], beta: f64, weights: &mut [F]) {
-    let least = slots.iter().fold(f64::INFINITY, |least, &slot| {
-        least.min(leaves[slot as usize])
-    });
-    for (weight, &slot) in weights.iter_mut().zip(slots) {
-        weight.put((least / leaves[slot as usize]).powf(beta) as f32);
-    }
-}
-
-fn check_returns(n_step: usize, gamma: f64) -> Result<(), Error> {
-    if n_step == 0 {
-        return Err(Error::Steps);
-    }
-    if !(0.0..=1.0).contains(&gamma) {
-        return Err(Error::Gamma(gamma));
-    }
-    Ok(())
 }

@@ -32,7 +32,9 @@ impl Rng {
     /// [`Error::State`] for four zeros, from which the generator would only ever draw zeros.
     pub fn from_state(state: [u64; 4]) -> Result<Self, Error> {
         if state == [0; 4] {
-            return Err(Error::State("rng is all zeros".to_owned()));
+            return Err(Error::State {
+                problem: "rng is all zeros".to_owned(),
+            });
         }
         Ok(Self { state })
     }

@@ -4,8 +4,12 @@ use std::borrow::Cow;
 
 use crate::Error;
 use crate::memory::ReplayMemory;
-use crate::rings::{Ring, TERMINATED, row_of};
 use crate::rng::Rng;
+use crate::sampling::Priorities;
+use crate::storage::{Ring, TERMINATED, row_of, with_room};
+
+/// What needs the memory, for [`Error::OutOfMemory`].
+const COPY: &str = "the copy of the replay memory";
 
 /// A memory's content, trimmed to what is filled; rows are in the order of the rings and of their slots.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,71 +17,86 @@ pub struct State<'a> {
     /// The generator's state.
     pub rng: [u64; 4],
     /// For each environment how many transitions were ever pushed.
-    pub counts: Vec<i64>,
+    pub counts: Cow<'a, [i64]>,
     /// For each environment how many are there.
-    pub lens: Vec<i64>,
+    pub lens: Cow<'a, [i64]>,
     /// For each environment the slot that is written next.
-    pub heads: Vec<i64>,
+    pub heads: Cow<'a, [i64]>,
     /// For each environment whether the newest transition's episode goes on.
-    pub open: Vec<bool>,
+    pub open: Cow<'a, [bool]>,
     /// Rows of observations.
     pub obs: Cow<'a, [u8]>,
     /// Rows of actions.
     pub actions: Cow<'a, [u8]>,
     /// Rewards.
-    pub rewards: Vec<f32>,
+    pub rewards: Cow<'a, [f32]>,
     /// Whether the episode ended there in a final state.
-    pub terminated: Vec<bool>,
+    pub terminated: Cow<'a, [bool]>,
     /// Whether the next observation is in `finals`, and not the next slot's observation.
-    pub last: Vec<bool>,
+    pub last: Cow<'a, [bool]>,
     /// Rows of next observations, one for each true in `last`, in the same order.
     pub finals: Cow<'a, [u8]>,
     /// Priorities to the power alpha, where the memory has any.
-    pub priorities: Option<Vec<f64>>,
+    pub priorities: Option<Cow<'a, [f64]>>,
 }
 
 impl ReplayMemory {
-    /// A copy of everything. O(len).
-    #[must_use]
-    pub fn state(&self) -> State<'static> {
+    /// A copy of everything, from which [`ReplayMemory::restore`] goes on. O(len).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when there is no room for the copy.
+    pub fn state(&self) -> Result<State<'static>, Error> {
         let rings = &self.rings;
-        let mut state = State {
-            rng: self.rng.state(),
-            ..State::default()
+        let (envs, rows) = (rings.rings.len(), rings.len);
+        let of_envs = |number: fn(&Ring) -> i64| {
+            let mut column = with_room(envs, COPY)?;
+            column.extend(rings.rings.iter().map(number));
+            Ok::<_, Error>(column)
         };
-        let mut obs = Vec::with_capacity(rings.len * rings.obs_bytes);
-        let mut actions = Vec::with_capacity(rings.len * rings.action_bytes);
-        let mut finals = Vec::new();
-        for ring in &rings.rings {
-            state.counts.push(ring.count as i64);
-            state.lens.push(i64::from(ring.len));
-            state.heads.push(i64::from(ring.head));
-            state.open.push(ring.open);
-        }
+        let mut open = with_room(envs, COPY)?;
+        open.extend(rings.rings.iter().map(|ring| ring.open));
+        let mut obs = with_room(rows * rings.obs_bytes, COPY)?;
+        let mut actions = with_room(rows * rings.action_bytes, COPY)?;
+        let mut rewards = with_room(rows, COPY)?;
+        let mut terminated = with_room(rows, COPY)?;
+        let mut last = with_room(rows, COPY)?;
+        let mut finals = with_room(self.held_finals() * rings.obs_bytes, COPY)?;
         for slot in self.filled_slots() {
             let record = rings.record(slot);
             let (reward, link) = rings.reward_and_link(slot);
             let (row, rest) = record.split_at(rings.obs_bytes);
             obs.extend_from_slice(row);
             actions.extend_from_slice(&rest[..rings.action_bytes]);
-            state.rewards.push(reward);
-            state.terminated.push(link & TERMINATED != 0);
-            state.last.push(link != 0);
+            rewards.push(reward);
+            terminated.push(link & TERMINATED != 0);
+            last.push(link != 0);
             if let Some(row) = row_of(link) {
                 finals.extend_from_slice(rings.finals.row(row));
             }
         }
-        (state.obs, state.actions, state.finals) = (obs.into(), actions.into(), finals.into());
-        let leaves = |tree: &crate::priorities::Priorities| {
-            self.filled_slots()
-                .map(|slot| tree.leaves()[slot as usize])
-                .collect()
+        let leaves = |tree: &Priorities| {
+            let mut leaves = with_room(rows, COPY)?;
+            leaves.extend(self.filled_slots().map(|slot| tree.leaves()[slot as usize]));
+            Ok::<_, Error>(Cow::Owned(leaves))
         };
-        state.priorities = self.priorities.as_ref().map(leaves);
-        state
+        Ok(State {
+            rng: self.rng.state(),
+            counts: of_envs(|ring| ring.count as i64)?.into(),
+            lens: of_envs(|ring| i64::from(ring.len))?.into(),
+            heads: of_envs(|ring| i64::from(ring.head))?.into(),
+            open: open.into(),
+            obs: obs.into(),
+            actions: actions.into(),
+            rewards: rewards.into(),
+            terminated: terminated.into(),
+            last: last.into(),
+            finals: finals.into(),
+            priorities: self.priorities.as_ref().map(leaves).transpose()?,
+        })
     }
 
-    /// Become what `state` says, if it can be: everything is checked before anything is changed. O(capacity).
+    /// Become what `state` says, if it can be: everything is checked before anything is changed.
+    /// O(len + num_envs), before and after.
     ///
     /// # Errors
     /// [`Error::State`] with the first contradiction found, [`Error::OutOfMemory`] for the final observations.
@@ -86,10 +105,7 @@ impl ReplayMemory {
         let rings = self.check_rings(state)?;
         self.check_rows(state, &rings)?;
         let finals = state.last.iter().filter(|&&last| last).count();
-        let held = self
-            .filled_slots()
-            .filter(|&slot| self.rings.reward_and_link(slot).1 != 0)
-            .count();
+        let held = self.held_finals();
         self.rings.finals.reserve(finals.saturating_sub(held))?;
 
         self.clear();
@@ -97,37 +113,43 @@ impl ReplayMemory {
         self.rings.len = state.rewards.len();
         self.rings.rings = rings;
         let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
-        let mut finals = 0;
-        let slots: Vec<u32> = self.filled_slots().collect();
-        for (row, &slot) in slots.iter().enumerate() {
-            let mut link = 0;
-            if state.last[row] {
-                let place = self.rings.finals.take();
-                self.rings
-                    .finals
-                    .row_mut(place)
-                    .copy_from_slice(&state.finals[finals * obs_bytes..][..obs_bytes]);
-                finals += 1;
-                link = (place + 1) | if state.terminated[row] { TERMINATED } else { 0 };
+        let (mut row, mut finals) = (0, 0);
+        for env in 0..self.num_envs() {
+            let (start, len) = (env as u32 * self.rings.size, self.rings.rings[env].len);
+            if let (Some(tree), Some(leaves)) = (&mut self.priorities, &state.priorities) {
+                tree.set_range(start..start + len, leaves[row..].iter().copied());
             }
-            let obs = &state.obs[row * obs_bytes..][..obs_bytes];
-            let action = &state.actions[row * action_bytes..][..action_bytes];
-            self.rings
-                .write(slot, obs, action, state.rewards[row], link);
-        }
-        if let (Some(tree), Some(leaves)) = (&mut self.priorities, &state.priorities) {
-            tree.replace(slots.iter().copied().zip(leaves.iter().copied()));
+            for slot in start..start + len {
+                let mut link = 0;
+                if state.last[row] {
+                    let place = self.rings.finals.take();
+                    self.rings
+                        .finals
+                        .row_mut(place)
+                        .copy_from_slice(&state.finals[finals * obs_bytes..][..obs_bytes]);
+                    finals += 1;
+                    link = (place + 1) | if state.terminated[row] { TERMINATED } else { 0 };
+                }
+                let obs = &state.obs[row * obs_bytes..][..obs_bytes];
+                let action = &state.actions[row * action_bytes..][..action_bytes];
+                self.rings
+                    .write(slot, obs, action, state.rewards[row], link);
+                row += 1;
+            }
         }
         Ok(())
     }
 
+    /// How many final observations the memory holds. O(len).
+    fn held_finals(&self) -> usize {
+        self.filled_slots()
+            .filter(|&slot| self.rings.reward_and_link(slot).1 != 0)
+            .count()
+    }
+
     fn filled_slots(&self) -> impl Iterator<Item = u32> + use<'_> {
-        let size = self.rings.size;
-        let of_ring = move |(env, ring): (usize, &Ring)| {
-            let start = env as u32 * size;
-            start..start + ring.len
-        };
-        self.rings.rings.iter().enumerate().flat_map(of_ring)
+        let slots = |(start, ring): (u32, &Ring)| start..start + ring.len;
+        self.rings.filled().flat_map(slots)
     }
 
     fn check_rings(&self, state: &State<'_>) -> Result<Vec<Ring>, Error> {
@@ -151,7 +173,7 @@ impl ReplayMemory {
                     "environment {env} has count {count}, len {len} and head {head}, which no memory with {size} \
                      slots for each environment can have"
                 );
-                return Err(Error::State(message));
+                return Err(contradiction(message));
             }
             Ok(Ring {
                 head: head as u32,
@@ -160,7 +182,11 @@ impl ReplayMemory {
                 open: state.open[env],
             })
         };
-        (0..num_envs).map(ring).collect()
+        let mut rings = with_room(num_envs, "the table of environments")?;
+        for env in 0..num_envs {
+            rings.push(ring(env)?);
+        }
+        Ok(rings)
     }
 
     fn check_rows(&self, state: &State<'_>, rings: &[Ring]) -> Result<(), Error> {
@@ -174,7 +200,7 @@ impl ReplayMemory {
         let finals = state.last.iter().filter(|&&last| last).count();
         check_length("finals", state.finals.len(), finals * obs_bytes)?;
         if let Some(row) = (0..rows).find(|&row| state.terminated[row] && !state.last[row]) {
-            return Err(Error::State(format!(
+            return Err(contradiction(format!(
                 "row {row} is terminated but not last"
             )));
         }
@@ -182,12 +208,12 @@ impl ReplayMemory {
         for (env, ring) in rings.iter().enumerate().filter(|(_, ring)| ring.len > 0) {
             let newest = start + (if ring.head == 0 { ring.len } else { ring.head } - 1) as usize;
             if !state.last[newest] {
-                return Err(Error::State(format!(
+                return Err(contradiction(format!(
                     "the newest row of environment {env} is not last"
                 )));
             }
             if ring.open && state.terminated[newest] {
-                return Err(Error::State(format!(
+                return Err(contradiction(format!(
                     "environment {env} is open but its newest row is terminated"
                 )));
             }
@@ -199,17 +225,15 @@ impl ReplayMemory {
                 check_length("priorities", leaves.len(), rows)?;
                 let largest = tree.leaf(tree.largest());
                 match leaves.iter().find(|leaf| !(0.0..=largest).contains(*leaf)) {
-                    Some(leaf) => Err(Error::State(format!(
+                    Some(leaf) => Err(contradiction(format!(
                         "priorities holds {leaf}, which cannot be a priority"
                     ))),
                     None => Ok(()),
                 }
             }
-            (None, Some(_)) => Err(Error::State(
-                "it has priorities, but this memory has none".to_owned(),
-            )),
-            (Some(_), None) => Err(Error::State(
-                "it has no priorities, but this memory has them".to_owned(),
+            (None, Some(_)) => Err(contradiction("it has priorities, but this memory has none")),
+            (Some(_), None) => Err(contradiction(
+                "it has no priorities, but this memory has them",
             )),
         }
     }
@@ -219,7 +243,13 @@ fn check_length(name: &str, found: usize, expected: usize) -> Result<(), Error> 
     if found == expected {
         return Ok(());
     }
-    Err(Error::State(format!(
+    Err(contradiction(format!(
         "{name} has length {found}, expected {expected}"
     )))
+}
+
+fn contradiction(problem: impl Into<String>) -> Error {
+    Error::State {
+        problem: problem.into(),
+    }
 }

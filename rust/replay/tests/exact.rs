@@ -246,6 +246,7 @@ fn capacity_that_cannot_be_had_is_an_error() {
         capacity: 1 << 30,
         num_envs: 1,
         obs_bytes: 1 << 39,
+        obs_kind: acro_replay::ObsKind::Bits,
         action_bytes: 8,
         seed: 0,
         alpha: None,
@@ -267,6 +268,7 @@ fn capacity_whose_priorities_cannot_be_had_is_an_error() {
         capacity,
         num_envs: 1,
         obs_bytes: available / capacity - 28,
+        obs_kind: acro_replay::ObsKind::Bits,
         action_bytes: 8,
         seed: 0,
         alpha,
@@ -276,5 +278,73 @@ fn capacity_whose_priorities_cannot_be_had_is_an_error() {
     assert!(
         matches!(refused, Err(Error::OutOfMemory { .. })),
         "{refused:?}"
+    );
+}
+
+#[test]
+fn owned_batch_is_what_columns_get() {
+    let (mut memory, mut other) = (
+        counting(20, 2, Some(0.6), 33),
+        counting(20, 2, Some(0.6), 33),
+    );
+    let draw = Draw {
+        rounds: 3,
+        n_step: 2,
+        ..Draw::new(7)
+    };
+    let batch = memory.sample(draw).expect("there are enough");
+    let (drawn, weights) = sample(&mut other, draw).expect("there are enough");
+    assert_eq!(batch.weights, Some(weights));
+    for (row, drawn) in drawn.iter().enumerate() {
+        assert_eq!(
+            (batch.obs[row], batch.next_obs[row]),
+            (drawn.obs, drawn.next_obs)
+        );
+        assert_eq!(
+            (batch.rewards[row], batch.indices[row]),
+            (drawn.reward, drawn.index)
+        );
+    }
+    let again = memory
+        .gather(&batch.indices, 2, 0.99)
+        .expect("they are there");
+    assert_eq!(
+        (again.obs, again.discounts, again.weights),
+        (batch.obs, batch.discounts, None)
+    );
+}
+
+#[test]
+fn numbers_are_read_wherever_they_begin() {
+    let rows: Vec<u8> = (0..25).collect();
+    for start in 0..8 {
+        let expected: Vec<u64> = rows[start..start + 16]
+            .chunks(8)
+            .map(|eight| u64::from_ne_bytes(eight.try_into().expect("8 bytes")))
+            .collect();
+        assert_eq!(
+            acro_replay::numbers::<u64>(&rows[start..start + 16]),
+            expected
+        );
+    }
+    assert_eq!(acro_replay::bytes(&[1_u8, 2]), [1, 2]);
+}
+
+#[test]
+fn batch_that_cannot_be_had_is_an_error() {
+    let mut memory = counting(10, 1, None, 10);
+    for (rounds, batch_size) in [(1, usize::MAX), (usize::MAX, 2), (1, 1 << 60)] {
+        let refused = memory.sample(Draw {
+            rounds,
+            ..Draw::new(batch_size)
+        });
+        assert!(
+            matches!(refused, Err(Error::OutOfMemory { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(
+        stream(memory, true),
+        stream(counting(10, 1, None, 10), true)
     );
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use acro_replay::{Draw, Steps};
-use common::{Model, ONE, Row, gather, memory, push, sample};
+use common::{Model, ONE, Row, gather, memory, push, sample, state};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ fn check(
                 n_step,
                 replace,
             } => {
-                let before = memory.state();
+                let before = state(&memory);
                 let drawn = sample(
                     &mut memory,
                     Draw {
@@ -117,7 +117,7 @@ fn check(
                 };
                 if enough == 0 || (!replace && batch > enough) {
                     prop_assert!(drawn.is_err());
-                    prop_assert_eq!(memory.state(), before);
+                    prop_assert_eq!(state(&memory), before);
                     continue;
                 }
                 let (drawn, _) = drawn.expect("there are enough");
@@ -145,10 +145,10 @@ fn check(
                 prop_assert_eq!(updated, Ok(found.count()));
             }
             Call::Restore => {
-                let state = memory.state();
+                let saved = state(&memory);
                 let mut other = common::memory(size * num_envs, num_envs, alpha);
-                prop_assert_eq!(other.restore(&state), Ok(()));
-                prop_assert_eq!(other.state(), state);
+                prop_assert_eq!(other.restore(&saved), Ok(()));
+                prop_assert_eq!(state(&other), saved);
                 memory = other;
             }
             Call::Clear => {
@@ -165,7 +165,7 @@ fn check(
             prop_assert_eq!(gather(&mut memory, &ids, n_step, 0.5).ok(), expected);
         }
         if alpha == Some(1.0) {
-            let mut found = memory.state().priorities.unwrap_or_default();
+            let mut found = state(&memory).priorities.unwrap_or_default().into_owned();
             let mut expected: Vec<f64> = model.envs.iter().flatten().map(|row| row.2).collect();
             found.sort_by(f64::total_cmp);
             expected.sort_by(f64::total_cmp);

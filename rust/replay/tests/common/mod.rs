@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use acro_replay::{Columns, Config, Draw, Error, ReplayMemory, Step};
+use acro_replay::{Columns, Config, Draw, Error, ObsKind, ReplayMemory, State, Step};
 
 /// One transition with observations and actions of one byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,6 +119,7 @@ pub(crate) fn memory(capacity: usize, num_envs: usize, alpha: Option<f64>) -> Re
         capacity,
         num_envs,
         obs_bytes: 1,
+        obs_kind: ObsKind::Bits,
         action_bytes: 1,
         seed: 5,
         alpha,
@@ -136,6 +137,10 @@ pub(crate) fn push(memory: &mut ReplayMemory, row: Row) {
         truncated: row.truncated,
     };
     memory.push(row.env as i64, &step).expect("the row fits");
+}
+
+pub(crate) fn state(memory: &ReplayMemory) -> State<'static> {
+    memory.state().expect("a small memory can be copied")
 }
 
 /// How a batch of a test is read back, whoever wrote it.
@@ -178,7 +183,7 @@ pub(crate) fn sample(
     draw: Draw,
 ) -> Result<(Vec<Drawn>, Vec<f32>), Error> {
     read(draw.rounds * draw.batch_size, |columns, weights| {
-        memory.sample(draw, columns, Some(weights))
+        memory.sample_into(draw, columns, Some(weights))
     })
 }
 
@@ -189,7 +194,7 @@ pub(crate) fn gather(
     gamma: f64,
 ) -> Result<Vec<Drawn>, Error> {
     let (drawn, _) = read(ids.len(), |columns, _| {
-        memory.gather(ids, n_step, gamma, columns)
+        memory.gather_into(ids, n_step, gamma, columns)
     })?;
     Ok(drawn)
 }

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::rings::{Rings, TERMINATED, row_of};
+use crate::storage::{Rings, TERMINATED, row_of};
 
 /// Where a batch is written: one column per field, all of the same number of rows.
 ///
@@ -50,7 +50,7 @@ const FINAL: u32 = 1 << 31;
 
 /// Write the transitions that start at `slots`, each of up to `n_step` steps. O(slots * n_step).
 ///
-/// `sources` is scratch. Of a large memory the first pass touches every record with little work between, so that the
+/// `sources` is scratch with room for as many as there are slots. Of a large memory the first pass touches every record with little work between, so that the
 /// processor has many cache misses under way at once; the copies then find their rows near.
 pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
     rings: &Rings,
@@ -71,7 +71,6 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
     } = out;
     rings.touch(slots);
     sources.clear();
-    sources.reserve(slots.len());
     let small = rewards
         .iter_mut()
         .zip(discounts)

@@ -2,19 +2,30 @@
 
 use std::collections::HashSet;
 
+use super::priorities::Priorities;
 use crate::Error;
-use crate::priorities::Priorities;
-use crate::rings::Rings;
 use crate::rng::Rng;
+use crate::storage::{Rings, refusal, reserve, with_room};
+
+/// What needs the memory, for [`Error::OutOfMemory`].
+const DRAW: &str = "the draw";
+
+// Each function adds its slots to a list that has room for them.
 
 /// Add `batch` filled slots, each with the same probability, independent of each other. O(batch).
-pub(crate) fn uniform(rings: &Rings, rng: &mut Rng, batch: usize, slots: &mut Vec<u32>) {
-    let filled = Filled::of(rings);
+pub(crate) fn uniform(
+    rings: &Rings,
+    rng: &mut Rng,
+    batch: usize,
+    slots: &mut Vec<u32>,
+) -> Result<(), Error> {
+    let filled = Filled::of(rings)?;
     let bound = rings.len as u64;
     match filled {
         Filled::All => slots.extend((0..batch).map(|_| rng.below(bound) as u32)),
         _ => slots.extend((0..batch).map(|_| filled.slot(rng.below(bound) as u32))),
     }
+    Ok(())
 }
 
 /// Add `batch` filled slots, all different, every ordered choice with the same probability.
@@ -33,10 +44,11 @@ pub(crate) fn distinct(
             found: len,
         });
     }
-    let filled = Filled::of(rings);
+    let filled = Filled::of(rings)?;
     if batch > len / 2 {
         // Fisher and Yates, stopped after `batch` places.
-        let mut all: Vec<u32> = (0..len as u32).collect();
+        let mut all = with_room(len, DRAW)?;
+        all.extend(0..len as u32);
         for place in 0..batch {
             let other = place + rng.below((len - place) as u64) as usize;
             all.swap(place, other);
@@ -44,7 +56,10 @@ pub(crate) fn distinct(
         }
     } else {
         // At most half is taken, so a draw is new with probability above one half.
-        let mut taken = HashSet::with_capacity(batch);
+        let mut taken = HashSet::new();
+        taken
+            .try_reserve(batch)
+            .map_err(refusal::<u32>(batch, DRAW))?;
         while taken.len() < batch {
             let drawn = rng.below(len as u64) as u32;
             if taken.insert(drawn) {
@@ -69,10 +84,11 @@ pub(crate) fn proportional(
     if total <= 0.0 {
         return Err(Error::ZeroPriorities);
     }
+    points.clear();
+    reserve(points, batch, DRAW)?;
     let part = total / batch as f64;
     let first = slots.len();
     slots.resize(first + batch, 0);
-    points.clear();
     points.extend((0..batch).map(|i| (i as f64 + rng.unit()) * part));
     priorities.find(points, &mut slots[first..]);
     Ok(())
@@ -86,7 +102,10 @@ pub(crate) fn proportional_distinct(
     batch: usize,
     slots: &mut Vec<u32>,
 ) -> Result<(), Error> {
-    let mut taken = Vec::with_capacity(batch);
+    // All room is asked for before the tree is changed; more than all slots cannot be taken.
+    let room = batch.min(priorities.leaves().len());
+    let mut taken = with_room(room, DRAW)?;
+    let mut nodes = with_room(room, DRAW)?;
     let mut failure = None;
     while taken.len() < batch {
         let total = priorities.total();
@@ -104,7 +123,7 @@ pub(crate) fn proportional_distinct(
         slots.push(slot);
         priorities.set(slot, 0.0);
     }
-    priorities.set_many(&taken, &mut Vec::new());
+    priorities.set_many(&taken, &mut nodes);
     failure.map_or(Ok(()), Err)
 }
 
@@ -120,23 +139,21 @@ enum Filled {
 
 impl Filled {
     /// O(num_envs), O(1) when every slot is filled.
-    fn of(rings: &Rings) -> Self {
+    fn of(rings: &Rings) -> Result<Self, Error> {
         let (size, len) = (rings.size, rings.rings[0].len);
-        if rings.len == rings.capacity() {
+        Ok(if rings.len == rings.capacity() {
             Self::All
         } else if rings.rings.iter().all(|ring| ring.len == len) {
             Self::Alike { len, size }
         } else {
             let mut sum = 0;
-            let before = rings.rings.iter().map(|ring| {
+            let mut before = with_room(rings.rings.len(), DRAW)?;
+            before.extend(rings.rings.iter().map(|ring| {
                 sum += ring.len;
                 sum - ring.len
-            });
-            Self::Mixed {
-                before: before.collect(),
-                size,
-            }
-        }
+            }));
+            Self::Mixed { before, size }
+        })
     }
 
     /// O(1), O(log num_envs) for rings filled unevenly.

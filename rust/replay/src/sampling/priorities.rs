@@ -1,9 +1,10 @@
 //! Priorities and the tree that draws by them (Schaul et al. 2016, "Prioritized Experience Replay").
 
 use std::hint::black_box;
+use std::ops::Range;
 
 use crate::Error;
-use crate::available::available_bytes;
+use crate::storage::{Block, available_bytes};
 
 /// The children of one node: eight f64 are one cache line.
 type Family = [f64; FAN_OUT];
@@ -17,41 +18,39 @@ const FAN_OUT: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Priorities {
     alpha: f64,
-    /// Sums by level; the first level's families are the leaves, the last level is one family.
-    sums: Vec<Vec<Family>>,
-    /// Maxima by level, from the second on: leaves are their own maxima.
-    maxima: Vec<Vec<Family>>,
     largest: f64,
+    /// All families, level after level: a block, so that a large tree of few leaves takes few bytes.
+    families: Block,
+    /// Where each level's sums begin; the first level's families are the leaves, the last level is one family.
+    sums: Vec<usize>,
+    /// Where each level's maxima begin, from the second level on: leaves are their own maxima.
+    maxima: Vec<usize>,
 }
 
 impl Priorities {
-    /// A tree of `slots` zeros. O(slots).
+    /// A tree of `slots` zeros. O(levels).
     pub(crate) fn new(slots: usize, alpha: f64) -> Result<Self, Error> {
-        let level = |families: usize| {
-            let mut level = Vec::new();
-            level
-                .try_reserve_exact(families)
-                .map_err(|_| Error::OutOfMemory {
-                    asked: Self::bytes(slots) as u128,
-                    available: available_bytes(),
-                })?;
-            level.resize(families, [0.0; FAN_OUT]);
-            Ok(level)
+        let mut end = 0;
+        let mut begins = |families: usize| {
+            end += families;
+            end - families
         };
-        let sums = families(slots)
-            .map(level)
-            .collect::<Result<Vec<_>, Error>>()?;
-        let maxima = families(slots)
-            .skip(1)
-            .map(level)
-            .collect::<Result<Vec<_>, Error>>()?;
+        let sums = families(slots).map(&mut begins).collect();
+        let maxima = families(slots).skip(1).map(&mut begins).collect();
+        let bytes = Self::bytes(slots);
+        let families = Block::new(bytes).map_err(|_| Error::OutOfMemory {
+            what: "the tree of priorities",
+            asked: bytes as u128,
+            available: available_bytes(),
+        })?;
         // Sums of as many as there are slots must stay finite, with room to round up.
         let largest = (f64::MAX / 4.0 / slots as f64).powf(1.0 / alpha.max(1.0));
         Ok(Self {
             alpha,
+            largest,
+            families,
             sums,
             maxima,
-            largest,
         })
     }
 
@@ -72,12 +71,13 @@ impl Priorities {
 
     /// The slots' leaves, and some zeros after them. O(1).
     pub(crate) fn leaves(&self) -> &[f64] {
-        self.sums[0].as_flattened()
+        let families = self.sums.get(1).copied().unwrap_or(1);
+        self.all()[..families].as_flattened()
     }
 
     /// The sum of all leaves. O(1).
     pub(crate) fn total(&self) -> f64 {
-        sum(&self.sums[self.sums.len() - 1][0])
+        sum(&self.all()[self.sums[self.sums.len() - 1]])
     }
 
     /// A priority to the power alpha; above 0 where the priority is. O(1).
@@ -91,50 +91,59 @@ impl Priorities {
 
     /// What a new transition gets: the largest leaf, or 1 where there is none above 0. O(1).
     pub(crate) fn newest_leaf(&self) -> f64 {
-        let top = self.maxima.last().unwrap_or(&self.sums[0]);
-        let max = max(&top[0]);
+        let max = max(&self.all()[self.maxima.last().copied().unwrap_or(0)]);
         if max > 0.0 { max } else { 1.0 }
     }
 
     /// Write one leaf and what stands above it. O(log slots).
     pub(crate) fn set(&mut self, slot: u32, leaf: f64) {
+        let mut nodes = self.nodes();
         let mut node = slot as usize;
-        self.sums[0].as_flattened_mut()[node] = leaf;
-        for level in 1..self.sums.len() {
+        nodes.all.as_flattened_mut()[node] = leaf;
+        for level in 1..nodes.sums.len() {
             node /= FAN_OUT;
-            self.recompute(level, node);
+            nodes.recompute(level, node);
         }
     }
 
-    /// Write several leaves, the last of equal slots counting. O(slots log slots); `nodes` is scratch.
-    pub(crate) fn set_many(&mut self, pairs: &[(u32, f64)], nodes: &mut Vec<u32>) {
-        let leaves = self.sums[0].as_flattened_mut();
+    /// Write several leaves, the last of equal slots counting. O(slots log slots); `scratch` has room for as many.
+    pub(crate) fn set_many(&mut self, pairs: &[(u32, f64)], scratch: &mut Vec<u32>) {
+        let mut nodes = self.nodes();
+        let leaves = nodes.all.as_flattened_mut();
         for &(slot, leaf) in pairs {
             leaves[slot as usize] = leaf;
         }
-        nodes.clear();
-        nodes.extend(pairs.iter().map(|&(slot, _)| slot / FAN_OUT as u32));
-        nodes.sort_unstable();
-        for level in 1..self.sums.len() {
-            nodes.dedup();
-            let maxima = self.maxima[level - 1].as_flattened();
-            touch(nodes.iter().map(|&node| maxima[node as usize]));
-            for &node in nodes.iter() {
-                self.recompute(level, node as usize);
+        scratch.clear();
+        scratch.extend(pairs.iter().map(|&(slot, _)| slot / FAN_OUT as u32));
+        scratch.sort_unstable();
+        for level in 1..nodes.sums.len() {
+            scratch.dedup();
+            let maxima = &nodes.all[nodes.maxima[level - 1]..].as_flattened();
+            touch(scratch.iter().map(|&node| maxima[node as usize]));
+            for &node in scratch.iter() {
+                nodes.recompute(level, node as usize);
             }
-            nodes.iter_mut().for_each(|node| *node /= FAN_OUT as u32);
+            scratch.iter_mut().for_each(|node| *node /= FAN_OUT as u32);
         }
     }
 
-    /// Set every leaf to 0 but those of `leaves`. O(slots).
-    pub(crate) fn replace(&mut self, leaves: impl Iterator<Item = (u32, f64)>) {
-        self.sums[0].fill([0.0; FAN_OUT]);
-        for (slot, leaf) in leaves {
-            self.sums[0].as_flattened_mut()[slot as usize] = leaf;
+    /// Write the leaves of neighbouring slots and what stands above them; the rest of the tree is not touched.
+    /// O(slots + levels).
+    pub(crate) fn set_range(&mut self, slots: Range<u32>, leaves: impl Iterator<Item = f64>) {
+        if slots.is_empty() {
+            return;
         }
-        for level in 1..self.sums.len() {
-            for node in 0..self.sums[level - 1].len() {
-                self.recompute(level, node);
+        let mut nodes = self.nodes();
+        let (mut first, mut last) = (slots.start as usize, slots.end as usize - 1);
+        let written = &mut nodes.all.as_flattened_mut()[first..=last];
+        written
+            .iter_mut()
+            .zip(leaves)
+            .for_each(|(written, leaf)| *written = leaf);
+        for level in 1..nodes.sums.len() {
+            (first, last) = (first / FAN_OUT, last / FAN_OUT);
+            for node in first..=last {
+                nodes.recompute(level, node);
             }
         }
     }
@@ -144,7 +153,9 @@ impl Priorities {
     ///
     /// Level by level for all points at once: their cache misses overlap.
     pub(crate) fn find(&self, points: &mut [f64], slots: &mut [u32]) {
-        for level in self.sums.iter().rev() {
+        let all = self.all();
+        for &begin in self.sums.iter().rev() {
+            let level = &all[begin..];
             touch(slots.iter().map(|&node| level[node as usize][0]));
             for (point, node) in points.iter_mut().zip(slots.iter_mut()) {
                 let family = &level[*node as usize];
@@ -153,13 +164,39 @@ impl Priorities {
         }
     }
 
+    #[inline(always)]
+    fn all(&self) -> &[Family] {
+        bytemuck::cast_slice(&self.families)
+    }
+
+    #[inline(always)]
+    fn nodes(&mut self) -> Nodes<'_> {
+        Nodes {
+            all: bytemuck::cast_slice_mut(&mut self.families),
+            sums: &self.sums,
+            maxima: &self.maxima,
+        }
+    }
+}
+
+/// The tree while it is written: its bytes are taken for families once a call, not once a node.
+struct Nodes<'a> {
+    all: &'a mut [Family],
+    sums: &'a [usize],
+    maxima: &'a [usize],
+}
+
+impl Nodes<'_> {
     /// Compute the node that stands above a family of the level below.
+    #[inline(always)]
     fn recompute(&mut self, level: usize, node: usize) {
-        let family = &self.sums[level - 1][node];
-        let (new_sum, below) = (sum(family), self.maxima.get(level.wrapping_sub(2)));
-        let new_max = max(below.map_or(family, |below| &below[node]));
-        self.sums[level].as_flattened_mut()[node] = new_sum;
-        self.maxima[level - 1].as_flattened_mut()[node] = new_max;
+        let family = &self.all[self.sums[level - 1] + node];
+        let below = self.maxima.get(level.wrapping_sub(2));
+        let new_sum = sum(family);
+        let new_max = max(below.map_or(family, |below| &self.all[below + node]));
+        let numbers = self.all.as_flattened_mut();
+        numbers[self.sums[level] * FAN_OUT + node] = new_sum;
+        numbers[self.maxima[level - 1] * FAN_OUT + node] = new_max;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The side store: final observations, which no next slot of a ring holds.
 
+use super::available::available_bytes;
 use crate::Error;
-use crate::available::available_bytes;
 
 /// Rows of `row_bytes`, taken and given back one by one; grows by chunks and never moves a row.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl Finals {
             let rows_per_chunk = 1_usize << self.shift;
             let bytes = self.row_bytes << self.shift;
             let refused = |_| Error::OutOfMemory {
+                what: "a chunk of final observations",
                 asked: bytes as u128,
                 available: available_bytes(),
             };

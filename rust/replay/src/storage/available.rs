@@ -4,14 +4,38 @@ use std::fs::read_to_string;
 
 /// The bytes that can be had without swapping or being killed; `None` where the system does not say.
 ///
-/// On Linux the smaller of `MemAvailable` and what the control groups leave. O(1): a few small files.
+/// On Linux the least of `MemAvailable`, what the control groups leave, and what the limits of the process leave
+/// (`ulimit -v`, `ulimit -d`). O(1): a few small files.
 #[must_use]
 pub fn available_bytes() -> Option<u64> {
     let machine = read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| field(&text, "MemAvailable:"));
     let machine = machine.map(|kibibytes| kibibytes.saturating_mul(1024));
-    machine.into_iter().chain(control_groups()).min()
+    machine
+        .into_iter()
+        .chain(control_groups())
+        .chain(process_limits())
+        .min()
+}
+
+/// What the limits on this process's address space and data leave.
+fn process_limits() -> impl Iterator<Item = u64> {
+    let limits = read_to_string("/proc/self/limits").unwrap_or_default();
+    let status = read_to_string("/proc/self/status").unwrap_or_default();
+    [
+        ("Max address space", "VmSize:"),
+        ("Max data size", "VmData:"),
+    ]
+    .into_iter()
+    .filter_map(move |(limit, used)| limit_left(&limits, limit, field(&status, used)?))
+}
+
+/// What a line of `/proc/self/limits` leaves of its soft limit; `None` where that is "unlimited".
+fn limit_left(limits: &str, name: &str, used_kibibytes: u64) -> Option<u64> {
+    let numbers = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    let soft = numbers.split_whitespace().next()?.parse::<u64>().ok()?;
+    Some(soft.saturating_sub(used_kibibytes.saturating_mul(1024)))
 }
 
 /// What each memory control group from this process's own up to the root leaves.
@@ -74,7 +98,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{available_bytes, field};
+    use super::{available_bytes, field, limit_left};
 
     #[test]
     fn fields_are_found_by_their_whole_name() {
@@ -82,6 +106,16 @@ mod tests {
         assert_eq!(field(text, "inactive_file"), Some(7));
         assert_eq!(field(text, "MemAvailable:"), Some(123));
         assert_eq!(field(text, "MemFree:"), None);
+    }
+
+    #[test]
+    fn limits_of_the_process_count() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max data size             unlimited            unlimited            bytes     \n\
+                    Max address space         10240                unlimited            bytes     \n";
+        assert_eq!(limit_left(text, "Max address space", 4), Some(6144));
+        assert_eq!(limit_left(text, "Max address space", 40), Some(0));
+        assert_eq!(limit_left(text, "Max data size", 4), None);
     }
 
     #[test]

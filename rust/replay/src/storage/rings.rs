@@ -1,10 +1,11 @@
 //! Where steps are kept: one ring of fixed-size records per environment, in one block.
 
+use super::available::available_bytes;
+use super::block::Block;
+use super::finals::Finals;
+use super::room::with_room;
+use super::row::{self, ObsKind};
 use crate::Error;
-use crate::available::available_bytes;
-use crate::block::Block;
-use crate::finals::Finals;
-use crate::row;
 
 /// One transition, as bytes of the memory's own dtypes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +59,7 @@ impl Ring {
 pub(crate) struct Rings {
     pub(crate) obs_bytes: usize,
     pub(crate) action_bytes: usize,
+    obs_kind: ObsKind,
     stride: usize,
     /// Slots of one ring.
     pub(crate) size: u32,
@@ -92,7 +94,7 @@ impl Rings {
     pub(crate) fn new(
         num_envs: usize,
         size: u32,
-        obs_bytes: usize,
+        (obs_bytes, obs_kind): (usize, ObsKind),
         action_bytes: usize,
         besides: usize,
     ) -> Result<Self, Error> {
@@ -100,7 +102,11 @@ impl Rings {
         let bytes = Block::rounded(stride * u128::from(size) * num_envs as u128);
         let asked = bytes + besides as u128;
         let available = available_bytes();
-        let refused = || Error::OutOfMemory { asked, available };
+        let refused = || Error::OutOfMemory {
+            what: "the replay memory",
+            asked,
+            available,
+        };
         if available.is_some_and(|available| asked > u128::from(available)) {
             return Err(refused());
         }
@@ -108,12 +114,15 @@ impl Rings {
         let records = Block::new(bytes).map_err(|_| refused())?;
         let finals = Finals::new(obs_bytes, num_envs * size as usize);
         let stride = stride as usize;
+        let mut rings = with_room(num_envs, "the table of environments")?;
+        rings.resize(num_envs, EMPTY);
         Ok(Self {
             obs_bytes,
             action_bytes,
+            obs_kind,
             stride,
             size,
-            rings: vec![EMPTY; num_envs],
+            rings,
             records,
             finals,
             len: 0,
@@ -128,6 +137,12 @@ impl Rings {
     /// All slots, filled or not.
     pub(crate) fn capacity(&self) -> usize {
         self.rings.len() * self.size as usize
+    }
+
+    /// Each ring with its first slot; the filled slots are the `len` from there on. O(1) a ring.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (u32, &Ring)> {
+        let starts = (0..self.capacity()).step_by(self.size as usize);
+        starts.map(|start| start as u32).zip(&self.rings)
     }
 
     /// Forget every transition; the counts go on, so that old ids stay recognisable.
@@ -166,7 +181,7 @@ impl Rings {
             None
         };
         let continued =
-            newest_row.filter(|&row| ring.open && row::equal(self.finals.row(row), step.obs));
+            newest_row.filter(|&row| ring.open && self.is_same(self.finals.row(row), step.obs));
         let row = match (continued, overwritten_row) {
             (Some(row), _) => {
                 self.set_link(newest, 0);
@@ -193,6 +208,12 @@ impl Rings {
             open: !(step.terminated || step.truncated),
         };
         slot
+    }
+
+    /// Whether the episode that stopped at one observation goes on from the other.
+    #[inline(always)]
+    fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
+        row::equal(one, other) || row::equal_but_for_zeros(self.obs_kind, one, other)
     }
 
     /// Write a record. O(its bytes).

@@ -1,0 +1,10 @@
+//! Which transitions a batch is made of, and how they get into its columns.
+
+mod draw;
+mod gather;
+mod priorities;
+
+pub(crate) use draw::{distinct, proportional, proportional_distinct, uniform};
+pub(crate) use gather::gather;
+pub use gather::{Columns, Element};
+pub(crate) use priorities::Priorities;
