@@ -1,6 +1,7 @@
 """The boundary: everything that Rust gives to Python."""
 
-from typing import Any, SupportsIndex, final
+from collections.abc import Sequence
+from typing import Any, Literal, SupportsIndex, final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,9 @@ from typing_extensions import Self, disjoint_base
 from acro.replay import Batch
 
 __all__ = [
+    "BUILD_PROFILE",
     "Acrobots",
+    "Network",
     "ReplayMemory",
     "__version__",
     "acrobot_observe",
@@ -17,6 +20,8 @@ __all__ = [
 ]
 
 __version__: str
+# A debug build is many times slower.
+BUILD_PROFILE: Literal["debug", "release"]
 
 # acrobot
 
@@ -79,6 +84,99 @@ def acrobot_step(
 def acrobot_observe(states: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """What an agent sees of the states: (n, 6)."""
 
+# network
+
+@final
+class Network:
+    """A multilayer perceptron with ReLU, and the memory that its updates work in; parameters are the caller's.
+
+    They are one float32 array (num_parameters,) in the order of `Module.parameters()`: of each linear layer the weight
+    (outputs, inputs) and the bias, after a hidden layer with normalisation that one's weight and bias. The last layer
+    gives `outputs` numbers for every action in turn, with `dueling` those of the state's value before them.
+
+    Arrays are taken as they are: of the dtype that is named, in C order. The same calls give the same bits on the
+    same machine. One thread.
+    """
+
+    def __new__(
+        cls,
+        observation_size: int,
+        hidden: Sequence[int],
+        num_actions: int,
+        *,
+        outputs: int = 1,
+        dueling: bool = False,
+        layer_norm: bool = False,
+    ) -> Network:
+        """`outputs` are the numbers per action: 1 for its value, or so many quantiles of the return.
+
+        `dueling` has a state value, and advantages whose mean is taken off (Wang et al. 2016). `layer_norm` puts
+        `torch.nn.LayerNorm` between each hidden linear layer and its ReLU.
+        Raises: ValueError for a size below 1.
+        """
+
+    @property
+    def num_parameters(self) -> int:
+        """The parameters of all layers together."""
+
+    def forward(self, parameters: npt.NDArray[np.float32], obs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return every action's numbers, a fresh array (N, num_actions, outputs), for `obs` (N, ...).
+
+        An observation of more axes is flattened. O(N * num_parameters).
+        Raises: TypeError for another dtype, ValueError for another shape or order.
+        """
+
+    def greedy_actions(
+        self, parameters: npt.NDArray[np.float32], obs: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int64]:
+        """Return for each row of `obs` (N, ...) the first action whose numbers have the largest mean, (N,).
+
+        NaN counts as larger than all, as in torch. Raises as `forward` does.
+        """
+
+    def learn(
+        self,
+        parameters: npt.NDArray[np.float32],
+        exp_avg: npt.NDArray[np.float32],
+        exp_avg_sq: npt.NDArray[np.float32],
+        target: npt.NDArray[np.float32],
+        average: npt.NDArray[np.float32] | None,
+        obs: npt.NDArray[np.float32],
+        actions: npt.NDArray[np.int64],
+        rewards: npt.NDArray[np.float32],
+        next_obs: npt.NDArray[np.float32],
+        discounts: npt.NDArray[np.float32],
+        weights: npt.NDArray[np.float32] | None = None,
+        *,
+        loss: Literal["huber", "mse", "quantile"],
+        double: bool,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        adam_steps: int,
+        max_grad_norm: float | None,
+        target_update_every: int,
+        tau: float,
+        updates: int,
+        average_updates: int | None = None,
+    ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        """Make one gradient update per minibatch, in place, and return temporal-difference errors (M, B) and numbers.
+
+        The error is that of the expected return. The numbers are of the last minibatch: `loss`, `mean_q` and `max_q`
+        of the taken actions, and `grad_norm` before clipping.
+        `parameters`, Adam's `exp_avg` and `exp_avg_sq`, `target` and `average` are changed, (num_parameters,) each.
+        Columns are (M, B), observations (M, B, ...); `discounts` are what the next return counts, 0 where the episode
+        terminated; `weights` scale the losses.
+        `adam_steps` and `updates` are how many came before. The target network takes a share `tau` of the online one
+        after every `target_update_every` updates, counted with `updates`; `average` takes once a round the share
+        1 - (1 - 1 / average_updates)**M.
+        Other Python threads run meanwhile: they must not touch the arrays. A second round of the same Network waits.
+        Raises: TypeError for another dtype; ValueError for another shape or order, an array that cannot be written or
+        shares memory with one that is changed, an unknown action, or a number out of its range; nothing is changed
+        then.
+        """
+
 # replay
 
 @disjoint_base
@@ -93,13 +191,13 @@ class ReplayMemory:
     def __new__(
         cls,
         batch: type[Batch],
-        capacity: int,
+        capacity: SupportsIndex,
         obs_shape: tuple[int, ...],
         obs_dtype: np.dtype[Any],
         action_shape: tuple[int, ...],
         action_dtype: np.dtype[Any],
         *,
-        num_envs: int,
+        num_envs: SupportsIndex,
         seed: int,
         alpha: float | None,
     ) -> Self: ...
@@ -117,7 +215,8 @@ class ReplayMemory:
         """Remember one transition of environment `env`; O(its bytes).
 
         `terminated` says that nothing can be earned after it, `truncated` that the episode was only cut off. Any
-        order of transitions is stored right: one whose `obs` is not the last `next_obs` starts a sequence of its own.
+        order of transitions is stored right: one whose `obs` is not the last `next_obs` starts a sequence of its own
+        (-0.0 counts as 0.0 there).
         Raises: ValueError for a wrong shape or environment, TypeError for a dtype that would lose values, MemoryError
         when a final observation finds no room; nothing is stored then.
         """

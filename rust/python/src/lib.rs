@@ -5,24 +5,48 @@
 mod acrobot;
 mod arrays;
 mod batch;
+mod borrow;
 mod convert;
+
+mod lock;
+mod network;
 mod replay;
 mod rows;
 mod state;
 
 /// The extension module `acro._rust`.
-#[pyo3::pymodule]
+///
+/// It needs the interpreter's lock: arrays of the caller's are borrowed while it is held, which keeps other Python
+/// threads from writing to them. A free-threaded Python turns the lock on when it imports this module.
+#[pyo3::pymodule(gil_used = true)]
 mod _rust {
     use pyo3::prelude::*;
 
     #[pymodule_export]
     use crate::acrobot::{PyAcrobots, acrobot_observe, acrobot_step};
     #[pymodule_export]
+    use crate::network::PyNetwork;
+    #[pymodule_export]
     use crate::replay::PyReplayMemory;
 
-    /// The workspace's version, and a warning when this is a debug build.
+    /// The workspace's version, the build profile, and a warning when this is a debug build.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        if cfg!(debug_assertions) {
+            let message = c"acro._rust is a debug build, many times slower than a release build; \
+                            build it with `maturin develop --release`";
+            let kind = module.py().get_type::<pyo3::exceptions::PyRuntimeWarning>();
+            PyErr::warn(module.py(), &kind, message, 1)?;
+        }
+        crate::lock::watch_forks(module)?;
+        module.add(
+            "BUILD_PROFILE",
+            if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            },
+        )?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
