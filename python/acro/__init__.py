@@ -5,16 +5,32 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from acro._rust import __version__
+from acro.envs import acrobot  # noqa: F401 - registers acro/Acrobot-v1
+
 if TYPE_CHECKING:
     from acro.dqn import DQN
+    from acro.dqn.agent import Agent, load_agent
     from acro.dqn.networks import QNetwork
     from acro.evaluation import Evaluation, evaluate
     from acro.experience import Experience
     from acro.replay import Batch, ReplayMemory
 
-__all__ = ["DQN", "Batch", "Evaluation", "Experience", "QNetwork", "ReplayMemory", "evaluate"]
+__all__ = [
+    "DQN",
+    "Agent",
+    "Batch",
+    "Evaluation",
+    "Experience",
+    "QNetwork",
+    "ReplayMemory",
+    "__version__",
+    "evaluate",
+    "load_agent",
+]
 
 _HOMES = {
+    "Agent": "acro.dqn.agent",
     "Batch": "acro.replay",
     "DQN": "acro.dqn",
     "Evaluation": "acro.evaluation",
@@ -22,11 +38,16 @@ _HOMES = {
     "QNetwork": "acro.dqn.networks",
     "ReplayMemory": "acro.replay",
     "evaluate": "acro.evaluation",
+    "load_agent": "acro.dqn.agent",
 }
 
 
 def __getattr__(name: str) -> object:
-    # The memory alone must not pay for importing torch and lightning, which takes seconds.
+    # The memory and the environments alone must not pay for importing torch and lightning, which takes seconds.
     if name not in _HOMES:
         raise AttributeError(f"module 'acro' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

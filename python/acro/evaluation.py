@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from acro import envs
+from acro.envs.facts import vector_step_limit
+from acro.envs.finite import check_finite, env_name
 
 # More environments side by side than this make a generic environment's memory grow without making it faster.
 MAX_SIDE_BY_SIDE = 128
+# Where an environment has no time limit of its own. ALE's is 27,000, the longest of the usual ones.
+STEP_LIMIT = 27_000
 
 
 class Episodes(NamedTuple):
     """Greedy episodes to play, as `evaluate` takes them; episode i is reset with `seed + i`."""
 
-    env_id: str
+    env_id: str | envs.EnvFactory
     episodes: int
     seed: int
     env_kwargs: dict[str, Any]
@@ -39,6 +43,13 @@ class Evaluation:
     lengths: NDArray[np.int64]
     actions: list[NDArray[np.int64]]
 
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(mean {self.mean:.1f} ± {self.standard_error:.1f}, median {np.median(self.returns):g}, "
+            f"worst {self.returns.min():g}, best {self.returns.max():g}; "
+            f"{len(self.returns)} episodes from seed {self.seed})"
+        )
+
     @property
     def mean(self) -> float:
         """The mean return."""
@@ -55,24 +66,34 @@ class Evaluation:
         """The index of the episode whose return is the lower median."""
         return int(np.argsort(self.returns, kind="stable")[(len(self.returns) - 1) // 2])
 
-    def metrics(self) -> dict[str, float]:
-        """Return what a logger gets, by name."""
+    def metrics(self, stage: str) -> dict[str, float]:
+        """Return what a logger gets, by name; `stage` is "eval" or "test"."""
         low, median, high = np.percentile(self.returns, [10, 50, 90])
         return {
-            "eval/return": self.mean,
-            "eval/return_min": float(self.returns.min()),
-            "eval/return_p10": float(low),
-            "eval/return_median": float(median),
-            "eval/return_p90": float(high),
-            "eval/return_max": float(self.returns.max()),
-            "eval/length": float(self.lengths.mean()),
+            f"{stage}/return": self.mean,
+            f"{stage}/return_min": float(self.returns.min()),
+            f"{stage}/return_p10": float(low),
+            f"{stage}/return_median": float(median),
+            f"{stage}/return_p90": float(high),
+            f"{stage}/return_max": float(self.returns.max()),
+            f"{stage}/length": float(self.lengths.mean()),
         }
 
 
+@runtime_checkable
+class Actor(Protocol):
+    """What has a way of its own of choosing actions."""
+
+    def greedy_actions(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Return the actions (N,) of largest value in observations (N, ...)."""
+
+
 def greedy_actions(
-    network: Callable[[Tensor], Tensor], obs: NDArray[np.generic], device: torch.device | str
+    network: Actor | nn.Module, obs: NDArray[np.generic], device: torch.device | str
 ) -> NDArray[np.int64]:
     """Return the actions (N,) int64 of largest value in observations (N, ...)."""
+    if isinstance(network, Actor):
+        return network.greedy_actions(obs)
     with torch.inference_mode():
         actions: Tensor = network(torch.from_numpy(obs).to(device)).argmax(dim=1)
     return actions.cpu().numpy()
@@ -80,7 +101,7 @@ def greedy_actions(
 
 def evaluate(
     network: nn.Module,
-    env_id: str,
+    env_id: str | envs.EnvFactory,
     episodes: int = 100,
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
@@ -89,13 +110,15 @@ def evaluate(
 ) -> Evaluation:
     """Play `episodes` greedy episodes side by side, episode i from `reset(seed=seed + i)`.
 
-    The environments are made for this call and closed after it; no global random state is read or changed.
+    The environments are made for this call and closed after it; no global random state is read or changed. Episodes
+    of an environment without a time limit are cut after 27,000 steps, with a warning.
 
     Raises:
-        ValueError: `episodes` is below 1, or the environment is unknown or not supported.
+        ValueError: `episodes` is below 1, or the environment is unknown or not supported, or returns
+            what is not finite.
     """
     if episodes < 1:
-        raise ValueError(f"episodes={episodes}: at least one episode must be played")
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
     returns, lengths, actions = [], [], []
     for first in range(0, episodes, MAX_SIDE_BY_SIDE):
         count = min(MAX_SIDE_BY_SIDE, episodes - first)
@@ -122,15 +145,28 @@ def _play_once(
     lengths = np.zeros(env.num_envs, dtype=np.int64)
     playing = np.ones(env.num_envs, dtype=np.bool_)
     actions = np.zeros(env.num_envs, dtype=np.int64)
-    taken = []
+    taken: list[NDArray[np.int64]] = []
     obs, _ = env.reset(seed=seed)
+    limit = STEP_LIMIT if vector_step_limit(env) is None else None
     while playing.any():
+        if len(taken) == limit:
+            warnings.warn(
+                f"{int(playing.sum())} of {env.num_envs} episodes of {env_name(env)} had not ended after {limit} "
+                "steps, and were cut there; give the environment a time limit, by max_episode_steps in env_kwargs "
+                "(--data.env_kwargs.max_episode_steps) or gymnasium.wrappers.TimeLimit",
+                stacklevel=2,
+            )
+            break
         # The network sees the episodes that still go on: towards the end, few of many.
         actions[playing] = greedy_actions(network, obs[playing], device)
         taken.append(actions.copy())
         obs, rewards, terminated, truncated, _ = env.step(actions)
+        check_finite(env, len(taken), obs, rewards)
+        ended = terminated | truncated
+        if env.metadata["autoreset_mode"] is AutoresetMode.DISABLED and ended.any():
+            obs, _ = env.reset(options={"reset_mask": ended})
         returns[playing] += rewards[playing]
         lengths += playing
-        playing &= ~(terminated | truncated)
+        playing &= ~ended
     by_step = np.stack(taken)  # (T, N)
     return returns, lengths, [by_step[:length, index] for index, length in enumerate(lengths)]

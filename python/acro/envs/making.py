@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,26 +13,28 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from acro.envs import acrobot
 
-EnvFactory = Callable[[], gymnasium.Env[Any, Any]]
+# What makes an environment. With a parameter `num_envs` it makes a vector environment.
+EnvFactory = Callable[..., Any]
 
 
 def make(env_id: str | EnvFactory, *, render_mode: str | None = None, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Make one environment that acro can train on.
 
     Args:
-        env_id: An id that Gymnasium knows, with `module:` before it if a module registers it, or what makes it.
+        env_id: An id that Gymnasium knows, with `module:` before it if a module registers it; a function that makes
+            the environment, or `module:function`.
         render_mode: None, or what Gymnasium calls so: `rgb_array` for frames.
         env_kwargs: For the environment; for an id also `gymnasium.make`'s own, such as `max_episode_steps`.
 
     Raises:
-        ValueError: There is no such environment, its observations are not a Box or its actions not a Discrete
-            that starts at 0.
+        ValueError: There is no such environment, the function makes vector environments, its observations are not a
+            Box or its actions not a Discrete that starts at 0.
     """
     if render_mode is not None:
         env_kwargs["render_mode"] = render_mode
-    env = _make_single(env_id, env_kwargs)
+    env = _make_single(find(env_id), env_kwargs)
     try:
-        _check_spaces(env)
+        _check_spaces(env, env.observation_space, env.action_space)
     except ValueError:
         env.close()
         raise
@@ -50,7 +54,8 @@ def make_vec(
     where they bring a vector environment of their own, because its state could not be saved.
 
     Args:
-        env_id: As for `make`.
+        env_id: As for `make`. A function with a parameter `num_envs` makes the vector environment itself, whatever it
+            is, with the autoreset mode that its metadata says.
         num_envs: How many, at least 1.
         autoreset_mode: When an ended episode makes room for the next.
         env_kwargs: As for `make`.
@@ -63,25 +68,87 @@ def make_vec(
     mode = AutoresetMode(autoreset_mode)
     if isinstance(env_id, str) and env_id.rpartition(":")[2] == acrobot.ENV_ID:
         return gymnasium.make_vec(acrobot.ENV_ID, num_envs, autoreset_mode=mode, **env_kwargs)
-    first = make(env_id, **env_kwargs)
-    others = [lambda: _make_single(env_id, env_kwargs)] * (num_envs - 1)
+    found = find(env_id)
+    if makes_vectors(found):
+        return _make_own_vec(found, num_envs, env_kwargs)
+    first = make(found, **env_kwargs)
+    others = [lambda: _make_single(found, env_kwargs)] * (num_envs - 1)
     return SyncVectorEnv([lambda: first, *others], autoreset_mode=mode)
+
+
+def find(env_id: str | EnvFactory) -> str | EnvFactory:
+    """Return the function that `module:function` names, and anything else as it is.
+
+    Raises:
+        ValueError: There is no such module.
+        TypeError: `env_id` is an environment, not what makes it.
+    """
+    if isinstance(env_id, (gymnasium.Env, VectorEnv)):
+        raise TypeError(
+            "env_id must be an id or a function that makes the environment, got an environment; evaluation needs its "
+            "own, so give a function, with a parameter num_envs if it makes a vector environment"
+        )
+    if not isinstance(env_id, str):
+        return env_id
+    module, colon, name = env_id.rpartition(":")
+    if not (colon and name.isidentifier()):
+        return env_id
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"cannot make the environment {env_id!r}: {error}") from error
+    return found if callable(found) else env_id
+
+
+def name_of(env_id: str | EnvFactory) -> str:
+    """Return the id, or `module:function`, which checkpoints hold in the place of a function."""
+    if isinstance(env_id, str):
+        return env_id
+    return f"{env_id.__module__}:{getattr(env_id, '__qualname__', type(env_id).__qualname__)}"
+
+
+def makes_vectors(env_id: str | EnvFactory) -> bool:
+    """Whether `env_id` is a function that makes vector environments."""
+    if isinstance(env_id, str):
+        return False
+    try:
+        return "num_envs" in inspect.signature(env_id).parameters
+    except (TypeError, ValueError):  # Some callables of C have no signature.
+        return False
+
+
+def _make_own_vec(factory: Any, num_envs: int, env_kwargs: dict[str, Any]) -> VectorEnv[Any, Any, Any]:
+    env: VectorEnv[Any, Any, Any] = factory(num_envs=num_envs, **env_kwargs)
+    try:
+        _check_spaces(env, env.single_observation_space, env.single_action_space)
+        if env.num_envs != num_envs:
+            raise ValueError(f"{name_of(factory)} must make {num_envs} environments, got {env.num_envs}")
+        mode = env.metadata.get("autoreset_mode")
+        if not isinstance(mode, AutoresetMode):
+            raise ValueError(f"metadata['autoreset_mode'] of {name_of(factory)} must be an AutoresetMode, got {mode!r}")
+    except ValueError:
+        env.close()
+        raise
+    return env
 
 
 def _make_single(env_id: str | EnvFactory, env_kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     if not isinstance(env_id, str):
-        return env_id(**env_kwargs)
+        if makes_vectors(env_id):
+            raise ValueError(f"{name_of(env_id)} makes vector environments; a single one is needed here")
+        env: gymnasium.Env[Any, Any] = env_id(**env_kwargs)
+        return env
     try:
         return gymnasium.make(env_id, **env_kwargs)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"cannot make the environment {env_id!r}: {error}") from error
 
 
-def _check_spaces(env: gymnasium.Env[Any, Any]) -> None:
+def _check_spaces(env: Any, observation_space: Any, action_space: Any) -> None:
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-    if not isinstance(env.observation_space, Box):
-        raise ValueError(f"{name} has the observation space {env.observation_space}; acro needs a Box")
-    if not isinstance(env.action_space, Discrete):
-        raise ValueError(f"{name} has the action space {env.action_space}; acro needs a Discrete")
-    if env.action_space.start != 0:
-        raise ValueError(f"{name} has the action space {env.action_space}; acro needs actions that start at 0")
+    if not isinstance(observation_space, Box):
+        raise ValueError(f"{name} has the observation space {observation_space}; acro needs a Box")
+    if not isinstance(action_space, Discrete):
+        raise ValueError(f"{name} has the action space {action_space}; acro needs a Discrete")
+    if action_space.start != 0:
+        raise ValueError(f"{name} has the action space {action_space}; acro needs actions that start at 0")

@@ -24,6 +24,8 @@ FORMAT_KEY = "acro_format_version"
 _SEAL = b"acro crc32 "
 _SEAL_DIGITS = 8
 _CHUNK_BYTES = 1 << 20
+# Of dicts and lists in each other; acro's own need 10.
+_MAX_DEPTH = 50
 
 
 class DurableCheckpointIO(CheckpointIO):
@@ -39,7 +41,7 @@ class DurableCheckpointIO(CheckpointIO):
             raise TypeError(f"storage_options={storage_options!r}: this CheckpointIO writes local files and takes none")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            torch.save(checkpoint, file)
+            _save(checkpoint, file)
             _seal(file)
 
     def load_checkpoint(
@@ -55,6 +57,16 @@ class DurableCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+def _save(checkpoint: dict[str, Any], file: IO[bytes]) -> None:
+    try:
+        torch.save(checkpoint, file)
+    except RuntimeError as error:
+        # torch ends its archive even after a failed write, and complains of that instead of the full disk.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
 def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = "cpu") -> dict[str, Any]:
     """Read a checkpoint of acro: tensors and plain values, no code.
 
@@ -67,7 +79,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = 
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
         _check_seal(path)
+        _check_sizes(path)
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        _check_content(checkpoint, path.stat().st_size)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is no checkpoint, or a damaged one: {error}") from error
     except pickle.UnpicklingError as error:
@@ -85,6 +99,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = 
 
 # What zipfile and torch raise for archives that are not what they seem.
 _DAMAGE = (
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,
@@ -124,10 +139,43 @@ def _check_seal(path: Path) -> None:
         file.seek(-2, os.SEEK_END)
         if file.read() != b"\0\0":
             raise zipfile.BadZipFile("it has been cut short, or is no archive")
+    _check_sizes(path)
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} does not match its checksum; use another checkpoint")
+
+
+def _check_sizes(path: Path) -> None:
+    """Raise BadZipFile unless every member lies in the file as it is, so that reading takes no more than its size."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(
+        member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members
+    ):
+        raise zipfile.BadZipFile("it is compressed, which acro's checkpoints never are")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise zipfile.BadZipFile("its members are larger than the file")
+
+
+def _check_content(checkpoint: Any, size: int) -> None:
+    """Raise a ValueError if what a file of `size` bytes holds unfolds to more: shared lists, repeated numbers."""
+    left = [(checkpoint, 0)]
+    count = 0
+    while left:
+        value, depth = left.pop()
+        count += 1
+        # Every value that a file holds takes a byte of it at least.
+        if depth > _MAX_DEPTH or count > size:
+            raise ValueError("its values are nested without end")
+        if isinstance(value, dict):
+            left.extend((item, depth + 1) for item in value.values())
+        elif isinstance(value, (list, tuple)):
+            left.extend((item, depth + 1) for item in value)
+        elif (
+            isinstance(value, torch.Tensor) and value.numel() * value.element_size() > value.untyped_storage().nbytes()
+        ):
+            raise ValueError(f"a tensor of shape {tuple(value.shape)} has fewer numbers in the file")
 
 
 def _checksum(file: IO[bytes], size: int) -> int:

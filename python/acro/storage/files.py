@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -14,33 +15,43 @@ from typing import IO
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a binary file that takes the place of `path` when the block ends, and never before.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and renamed. If the block or
-    the disk fails, the temporary file is removed and `path` stays as it was; a killed process leaves `path` whole.
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and renamed. The permissions of a
+    `path` that is there are kept, and where it is a link, what it names is replaced. If the block or the disk fails,
+    the temporary file is removed and `path` stays as it was; a killed process leaves `path` whole.
 
     Raises:
         OSError: The folder is missing or read-only, or the disk is full.
     """
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    # A link stays a link: what it names is replaced.
+    path = Path(os.path.realpath(path))
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        mode: int | None = stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        mode = None
+    file, temporary = _create_beside(path)
+    try:
+        with file:
+            if mode is not None:
+                os.chmod(temporary, mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     _sync_folder(path.parent)
 
 
-def _umask() -> int:
-    # mkstemp makes files that only their owner may read; there is no way to ask for the umask but to set it.
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+def _create_beside(path: Path) -> tuple[IO[bytes], Path]:
+    """Open a new file beside `path`, with the permissions of any new file; mkstemp gives it its owner's only."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            return open(temporary, "x+b"), temporary
+        except FileExistsError:
+            continue
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,214 @@
+"""Playing an open episode again, to continue an environment that cannot give its state."""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import gymnasium
+import numpy as np
+from numpy.random import Generator, RandomState
+
+# Longer open episodes start afresh: what is kept of an endless one would grow without bound. ALE cuts at 27,000 steps.
+MAX_STEPS = 100_000
+
+_BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+
+
+class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Remembers what plays the open episode of `env`, with Discrete actions, again.
+
+    That is the random state of `env` and its wrappers before the last reset, the reset's arguments, and the actions
+    since. Where `env` or a wrapper has `state_dict` and `load_state_dict`, they are asked for their state before the
+    reset, too. A checksum of every observation, and every reward, tell whether the episode went the same way again.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.difference: str | None = None
+        self._start: dict[str, Any] | None = None
+        self._layers = [(layer, _gives_its_state(layer)) for layer in _layers(env)]
+        self._first_checksum = 0
+        self._steps: list[tuple[Any, Any, int]] = []  # Action, reward, and the observation's checksum.
+        self._ended: tuple[Any, ...] = (False, False)
+        # What the next call returns in the place of the environment, so that a vector environment knows it.
+        self._last: tuple[Any, float, bool, bool, dict[str, Any]] | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode and forget the last one; O(1) but for a `state_dict` of the environment's own."""
+        if self._last is not None:
+            return self._last[0], {}
+        if seed is None:
+            # It is made when it is first asked for, and then of the operating system's entropy.
+            _ = self.env.unwrapped.np_random
+        self._start = {"layers": [_save(*layer) for layer in self._layers], "seed": seed, "options": options}
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._first_checksum, self._steps, self._ended = _checksum(obs), [], (False, False)
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step and remember it."""
+        if self._last is not None:
+            last, self._last = self._last, None
+            return last
+        stepped = self.env.step(action)
+        if len(self._steps) < MAX_STEPS:
+            self._steps.append((action, stepped[1], _checksum(stepped[0])))
+            self._ended = stepped[2:4]
+        else:
+            self._start = None
+        return stepped
+
+    @property
+    def open_episode(self) -> dict[str, Any] | None:
+        """What plays the open episode again, as plain values and arrays; None before a reset or after 100,000 steps.
+
+        Setting it plays it in this environment, which must be made alike. The next `reset` and the next `step` then
+        return the episode's last observation, reward and flags, and leave the environment alone. Where the episode
+        goes another way, `difference` says where, and a new one begins.
+        """
+        if self._start is None:
+            return None
+        return {
+            **self._start,
+            "actions": np.array([step[0] for step in self._steps], dtype=np.int64),
+            "rewards": np.array([step[1] for step in self._steps], dtype=np.float64),
+            "checksums": np.array([self._first_checksum, *(step[2] for step in self._steps)], dtype=np.int64),
+            "ended": [bool(flag) for flag in self._ended],
+        }
+
+    @open_episode.setter
+    def open_episode(self, episode: dict[str, Any] | None) -> None:
+        self._last, self.difference = None, None
+        if episode is None:
+            self.difference = f"had no episode of at most {MAX_STEPS} steps"
+        else:
+            self.difference = self._different_layers(episode["layers"]) or self._play(episode)
+        if self.difference is not None:
+            obs, _ = self.reset()
+            self._last = (obs, 0.0, False, False, {})
+
+    def _different_layers(self, layers: list[dict[str, Any]]) -> str | None:
+        own = [type(layer).__name__ for layer, _ in self._layers]
+        saved = [layer["type"] for layer in layers]
+        return None if own == saved else f"is {' in '.join(own[::-1])}, and was {' in '.join(saved[::-1])}"
+
+    def _play(self, episode: dict[str, Any]) -> str | None:
+        """Play `episode`; return how it differs, with the environment then as it was before the episode's reset."""
+        difference = self._follow(episode)
+        if difference is not None:
+            self._restore(episode)
+        return difference
+
+    def _restore(self, episode: dict[str, Any]) -> None:
+        for (layer, _), saved in zip(self._layers, episode["layers"], strict=True):
+            _load(layer, saved)
+
+    def _follow(self, episode: dict[str, Any]) -> str | None:
+        self._restore(episode)
+        obs, _ = self.reset(seed=episode["seed"], options=episode["options"])
+        # As it was saved: a generator that the seed replaced may be there now, and not have been then.
+        self._start = {name: episode[name] for name in ("layers", "seed", "options")}
+        last: tuple[Any, Any, bool, bool, dict[str, Any]] = (obs, 0.0, False, False, {})
+        checksums = episode["checksums"].tolist()
+        if self._first_checksum != checksums[0]:
+            return "has another observation after the reset of its open episode"
+        flags = [[False, False]] * (len(checksums) - 2) + [episode["ended"]]
+        saved = zip(episode["actions"], episode["rewards"].tolist(), checksums[1:], flags, strict=False)
+        for step, (action, reward, checksum, ended) in enumerate(saved, start=1):
+            last = self.step(action)
+            found = {
+                "observation": (self._steps[-1][2], checksum),
+                "reward": (np.float64(last[1]).tobytes(), np.float64(reward).tobytes()),
+                "terminated": (bool(last[2]), ended[0]),
+                "truncated": (bool(last[3]), ended[1]),
+            }
+            for what, (now, then) in found.items():
+                if now != then:
+                    return f"has another {what} at step {step} of its open episode"
+        self._last = (last[0], last[1], last[2], last[3], {})
+        return None
+
+
+def check_episode(episode: Any, num_actions: int) -> None:
+    """Raise a ValueError unless `episode` is what `Recorder.open_episode` gave for so many actions."""
+    if episode is None:
+        return
+    names = {"layers", "seed", "options", "actions", "rewards", "checksums", "ended"}
+    if not isinstance(episode, dict) or not names <= episode.keys():
+        raise ValueError("an open episode must be a dict with layers, seed, options, actions, rewards and checksums")
+    columns = [episode[name] for name in ("actions", "rewards", "checksums")]
+    if not all(isinstance(column, np.ndarray) and column.ndim == 1 for column in columns):
+        raise ValueError("an open episode's actions, rewards and checksums must be vectors")
+    actions, rewards, checksums = columns
+    if not len(actions) == len(rewards) == len(checksums) - 1 or len(actions) > MAX_STEPS:
+        raise ValueError(
+            f"an open episode must have as many rewards as actions, and a checksum more, got {len(actions)} actions, "
+            f"{len(rewards)} rewards and {len(checksums)} checksums"
+        )
+    if actions.dtype != np.int64 or ((actions < 0) | (actions >= num_actions)).any():
+        raise ValueError(f"an open episode's actions must be int64 from 0 to {num_actions - 1}")
+    ended = episode["ended"]
+    if not (isinstance(ended, list) and len(ended) == 2 and all(isinstance(flag, bool) for flag in ended)):
+        raise ValueError(f"an open episode's ended must be two bools, got {ended!r}")
+    seed, options = episode["seed"], episode["options"]
+    if not (seed is None or isinstance(seed, int)) or not (options is None or isinstance(options, dict)):
+        raise ValueError("an open episode's seed must be an int or None, and its options a dict or None")
+    for layer in episode["layers"] if isinstance(episode["layers"], list) else [None]:
+        if not isinstance(layer, dict) or not {"type", "random", "own"} <= layer.keys():
+            raise ValueError("an open episode's layers must be dicts with type, random and own")
+        for state in layer["random"].values() if isinstance(layer["random"], dict) else [None]:
+            if not isinstance(state, dict) or state.get("bit_generator") not in _BIT_GENERATORS:
+                raise ValueError(f"an open episode's random states must be of {', '.join(_BIT_GENERATORS)}")
+
+
+def _layers(env: gymnasium.Env[Any, Any]) -> list[gymnasium.Env[Any, Any]]:
+    """The environment and its wrappers, outermost first."""
+    layers = [env]
+    while isinstance(layers[-1], gymnasium.Wrapper):
+        layers.append(layers[-1].env)
+    return layers
+
+
+def _gives_its_state(layer: gymnasium.Env[Any, Any]) -> bool:
+    return hasattr(layer, "state_dict") and hasattr(layer, "load_state_dict")
+
+
+def _save(layer: Any, gives_its_state: bool) -> dict[str, Any]:
+    """The random states that `layer` holds, by attribute, and its own state if it gives one."""
+    random: dict[str, Any] = {}
+    for name, value in vars(layer).items():
+        # isinstance would take 20 us for an environment in Gymnasium's wrappers, at each of its resets.
+        if type(value) is Generator:
+            random[name] = value.bit_generator.state
+        elif type(value) is RandomState:
+            random[name] = {**value.get_state(legacy=False), "legacy": True}
+    return {"type": type(layer).__name__, "random": random, "own": layer.state_dict() if gives_its_state else None}
+
+
+def _load(layer: gymnasium.Env[Any, Any], saved: dict[str, Any]) -> None:
+    for name, state in saved["random"].items():
+        generator: Any = getattr(layer, name, None)
+        if state.get("legacy"):
+            if not isinstance(generator, RandomState):
+                generator = RandomState()
+            generator.set_state(state)
+        else:
+            # In its place where there is one, since wrappers may share it.
+            if not _is_generator(generator, state["bit_generator"]):
+                generator = Generator(getattr(np.random, state["bit_generator"])(0))
+            generator.bit_generator.state = state
+        setattr(layer, name, generator)
+    if saved["own"] is not None:
+        layer.load_state_dict(saved["own"])  # type: ignore[attr-defined]
+
+
+def _is_generator(value: Any, bit_generator: str) -> bool:
+    return isinstance(value, Generator) and type(value.bit_generator).__name__ == bit_generator
+
+
+def _checksum(obs: Any) -> int:
+    try:
+        return crc32(obs)
+    except (TypeError, ValueError, BufferError):  # Not contiguous, or a number.
+        return crc32(np.ascontiguousarray(obs).data)
