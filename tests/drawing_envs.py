@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 class Drawing(gymnasium.Env[Any, Any]):
     """A square that walks `length` steps over a small picture; returns -1 a step."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - as Gymnasium has it
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012 - as Gymnasium has it
     observation_space = Box(-1.0, 1.0, (3,), np.float32)
     action_space = Discrete(2)
 
@@ -49,6 +49,13 @@ class FailsHalfway(Drawing):
         return super().render() if self.steps < 3 else None
 
 
+class Raises(Drawing):
+    """Fails in its own way."""
+
+    def render(self) -> Any:
+        raise KeyError("no texture")
+
+
 class WithoutPictures(Drawing):
     """Cannot draw at all."""
 
@@ -57,9 +64,9 @@ class WithoutPictures(Drawing):
 
 def register() -> None:
     """Make the environments known to Gymnasium as `drawing/<class>-v0`."""
-    for env in (Drawing, FailsHalfway, WithoutPictures):
-        if f"drawing/{env.__name__}-v0" not in gymnasium.registry:
-            gymnasium.register(f"drawing/{env.__name__}-v0", entry_point=env)
+    for name in ("Drawing", "FailsHalfway", "Raises", "WithoutPictures"):
+        if f"drawing/{name}-v0" not in gymnasium.registry:
+            gymnasium.register(f"drawing/{name}-v0", entry_point=f"{__name__}:{name}")
     if "drawing/ShortCartPole-v0" not in gymnasium.registry:
         cartpole = gymnasium.spec("CartPole-v1").entry_point
         gymnasium.register("drawing/ShortCartPole-v0", entry_point=cartpole, max_episode_steps=5)

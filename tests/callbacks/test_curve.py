@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -13,7 +14,7 @@ from runs import SMALL, train
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.metrics_csv import MetricsCSV
 
-ENV = {"env_id": "CartPole-v1"}
+ENV: dict[str, Any] = {"env_id": "CartPole-v1"}
 
 
 def test_curve_is_drawn_into_the_run_folder_as_png_and_svg(tmp_path: Path) -> None:

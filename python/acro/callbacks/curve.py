@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -9,14 +10,18 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from acro.callbacks.pictures import log_picture, run_folder
-from acro.plot import CurvePoint, draw_run, reward_threshold, save_figure
+from acro.callbacks.pictures import log_picture
+from acro.callbacks.run import evaluation_of, experience_of, is_dry_run, is_training, run_folder
+from acro.drawing.curves import CurvePoint, draw_run, save_figure
+from acro.envs.facts import reward_threshold
+
+_messages = logging.getLogger(__name__)
 
 
 class LearningCurve(L.Callback):
     """Draw `learning_curve.png` and `.svg` into the run's folder, when training ends and now and then before.
 
-    The best mean goes to TensorBoard's hyper-parameters as `hp_metric`.
+    The mean return of the held-out episodes goes to TensorBoard's hyper-parameters as `hp_metric`.
     """
 
     # Drawing takes about as long as an epoch of Acrobot.
@@ -38,23 +43,28 @@ class LearningCurve(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the evaluation to the curve."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        if not is_training(trainer):
             return
-        evaluation: Any = pl_module.last_evaluation
+        evaluation = evaluation_of(pl_module)
         low, high = np.percentile(evaluation.returns, [10, 90])
-        step: int = trainer.datamodule.env_steps  # type: ignore[attr-defined]
-        self.points.append(CurvePoint(step, evaluation.mean, float(low), float(high)))
+        self.points.append(CurvePoint(experience_of(trainer).env_steps, evaluation.mean, float(low), float(high)))
         if time.monotonic() - self._drawn_at >= self.REDRAW_SECONDS:
             self._draw(trainer)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the whole curve and log it."""
-        if not self.points or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not self.points or is_dry_run(trainer):
             return
         self._draw(trainer)
-        step, mean, _, _ = max(self.points, key=lambda point: point.mean)
-        log_picture(trainer, "learning_curve", run_folder(trainer) / "learning_curve.png", self.points[-1].step)
-        hyperparameters = {**trainer.datamodule.hparams, **pl_module.hparams}  # type: ignore[attr-defined]
+        picture = run_folder(trainer) / "learning_curve.png"
+        if picture.is_file():
+            log_picture(trainer, "learning_curve", picture, self.points[-1].step)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the settings with what the held-out episodes returned."""
+        hyperparameters = {**experience_of(trainer).hparams, **pl_module.hparams}
+        mean = evaluation_of(pl_module).mean
+        step = self.points[-1].step if self.points else 0
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(hyperparameters, {"hp_metric": mean}, step)
@@ -65,9 +75,9 @@ class LearningCurve(L.Callback):
             self._draw(trainer)
 
     def _draw(self, trainer: L.Trainer) -> None:
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        experience = experience_of(trainer)
+        if is_dry_run(trainer) or experience.collector is None:
             return
-        experience: Any = trainer.datamodule  # type: ignore[attr-defined]
         episodes = experience.collector.episodes
         figure = draw_run(
             self.points,
@@ -76,8 +86,11 @@ class LearningCurve(L.Callback):
             training=(episodes.end_steps, episodes.returns),
         )
         folder = run_folder(trainer)
-        for suffix in (".png", ".svg"):
-            save_figure(figure, folder / f"learning_curve{suffix}")
+        try:
+            for suffix in (".png", ".svg"):
+                save_figure(figure, folder / f"learning_curve{suffix}")
+        except OSError as error:
+            _messages.warning("cannot draw the learning curve, and the run goes on: %s", error)
         self._drawn_at, self._drawn_points = time.monotonic(), len(self.points)
 
     def state_dict(self) -> dict[str, Any]:

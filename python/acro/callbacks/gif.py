@@ -5,116 +5,185 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
+import torch
 
-from acro.callbacks.pictures import log_picture, run_folder
-from acro.drawing.episodes import render_episodes
-from acro.drawing.strip import join_side_by_side
+from acro.callbacks.pictures import log_picture
+from acro.callbacks.run import evaluation_of, experience_of, is_dry_run, is_training, run_folder
+from acro.drawing.episodes import render_episodes, render_progress
 from acro.evaluation import Episodes, Evaluation
 
 logger = logging.getLogger(__name__)
 
+# So that a checkpoint stays small, and the middle of training is still among them.
+_MOST_KEPT = 17
+
+
+class _Policy(NamedTuple):
+    """An evaluation that can be drawn, of the policy after `epoch` finished epochs."""
+
+    epoch: int
+    env_steps: int
+    evaluation: Evaluation
+
+    @property
+    def caption(self) -> str:
+        return f"after {self.env_steps:,} steps"
+
 
 class RenderGif(L.Callback):
-    """Draw episodes of evaluations as `gifs/epoch_N.gif` in the run's folder, and how the policy improved.
+    """Draw the first, the middle and the last policy, and the best one at the end.
 
-    The first evaluation and the last are always drawn. At the end `progress.gif` shows the first, the middle and
-    the last one side by side. The environment is one of its own, and training ends with the same weights without
-    this callback. Where an environment cannot be drawn, one warning says why, and training goes on.
+    Each of the three is a GIF in `gifs/` of the run's folder; `progress.gif` shows them side by side. Testing draws
+    `final.gif`, from held-out starts. The environment is one of its own, and training ends with the same weights
+    without this callback. Where an environment cannot be drawn, one warning says why, and training goes on.
 
     Args:
-        every_n_epochs: Epochs between GIFs.
+        every_n_epochs: Epochs between further GIFs; None for none.
         episodes: Of one evaluation in one GIF, one after another: the median one; or from the worst to the best.
-        fps: Steps shown in a second; None takes the environment's own time step.
+        fps: Steps that count as true speed; None takes the environment's own time step.
     """
 
-    def __init__(self, every_n_epochs: int = 10, episodes: int = 1, fps: float | None = None) -> None:
+    def __init__(self, every_n_epochs: int | None = None, episodes: int = 1, fps: float | None = None) -> None:
         for name, value in {"every_n_epochs": every_n_epochs, "episodes": episodes}.items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f"RenderGif({name}={value}): {name} must be at least 1, got {value}")
         if fps is not None and not fps > 0:
             raise ValueError(f"RenderGif(fps={fps}): fps must be above 0, got {fps}")
         self.every_n_epochs = every_n_epochs
         self.episodes = episodes
         self.fps = fps
-        self._drawn_epochs: list[int] = []
+        # The first, every `_stride`-th after it, and the newest.
+        self._policies: list[_Policy] = []
+        self._evaluations, self._stride = 0, 1
+        self._drawn: set[int] = set()
         self._is_broken = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw the evaluation, if it is its turn."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        """Keep what draws the evaluation again; draw it at once if it is its turn."""
+        if not is_training(trainer):
             return
-        epoch = trainer.current_epoch
-        if not self._drawn_epochs or (epoch + 1) % self.every_n_epochs == 0:
-            self._draw_epoch(trainer, pl_module)
+        policy = _Policy(
+            trainer.current_epoch + 1,
+            experience_of(trainer).env_steps,
+            _only(evaluation_of(pl_module), self.episodes),
+        )
+        self._keep(policy)
+        is_due = self.every_n_epochs is not None and policy.epoch % self.every_n_epochs == 0
+        if self._evaluations == 1 or is_due:
+            self._draw_policy(trainer, policy)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw the last evaluation and the strip."""
-        # `current_epoch` counts the finished ones now.
-        if pl_module.last_evaluation is not None and trainer.current_epoch - 1 not in self._drawn_epochs:
-            self._draw_epoch(trainer, pl_module, trainer.current_epoch - 1)
-        self._draw_strip(trainer)
-
-    def _draw_epoch(self, trainer: L.Trainer, pl_module: L.LightningModule, epoch: int | None = None) -> None:
-        epoch = trainer.current_epoch if epoch is None else epoch
-        experience: Any = trainer.datamodule  # type: ignore[attr-defined]
-        evaluation: Any = pl_module.last_evaluation
-        episodes = Episodes(experience.env_id, len(evaluation.returns), evaluation.seed, experience.env_kwargs)
-
-        def draw() -> Path:
-            path = _path(trainer, epoch)
-            path.parent.mkdir(exist_ok=True)
-            render_episodes(
-                episodes,
-                evaluation,
-                choose_episodes(evaluation, self.episodes),
-                path,
-                caption=f"after {experience.env_steps:,} steps",
-                fps=self.fps,
-            )
-            return path
-
-        if self._try(trainer, "policy", experience.env_steps, draw):
-            self._drawn_epochs.append(epoch)
-
-    def _draw_strip(self, trainer: L.Trainer) -> None:
-        # A resumed run may write into another folder than the one that has its first GIFs.
-        existing = [epoch for epoch in self._drawn_epochs if _path(trainer, epoch).is_file()]
-        if len(existing) < 2:
+        """Draw what is missing of the three policies, and all of them side by side."""
+        if not self._policies:
             return
-        middle = min(existing, key=lambda epoch: abs(epoch - (existing[0] + existing[-1]) / 2))
-        chosen = [_path(trainer, epoch) for epoch in sorted({existing[0], middle, existing[-1]})]
+        first, last = self._policies[0], self._policies[-1]
+        middle = min(self._policies, key=lambda policy: abs(2 * policy.env_steps - first.env_steps - last.env_steps))
+        shown = sorted({policy.epoch: policy for policy in (first, middle, last)}.values())
+        for policy in shown:
+            if policy.epoch not in self._drawn:
+                self._draw_policy(trainer, policy)
+        if len(shown) < 2:
+            return
+        evaluations, captions = [policy.evaluation for policy in shown], [policy.caption for policy in shown]
 
-        def draw() -> Path:
-            path = run_folder(trainer) / "progress.gif"
-            join_side_by_side(chosen, path)
-            return path
+        def draw(path: Path) -> None:
+            render_progress(_episodes(trainer, last.evaluation), evaluations, captions, path, fps=self.fps)
 
-        self._try(trainer, "progress", trainer.datamodule.env_steps, draw)  # type: ignore[attr-defined]
+        self._try(trainer, "progress", "progress.gif", last.env_steps, draw)
 
-    def _try(self, trainer: L.Trainer, name: str, step: int, draw: Callable[[], Path]) -> bool:
-        """Draw and log a picture unless drawing has failed before; return whether it was drawn."""
-        if self._is_broken or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return False
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw what was tested."""
+        evaluation, step = evaluation_of(pl_module), experience_of(trainer).env_steps
+        chosen = "median" if self.episodes == 1 else "worst to best"
+        caption = f"held out: {chosen} of {len(evaluation.returns)}"
+        self._draw_evaluation(trainer, "final", "final.gif", step, evaluation, caption)
+
+    def _keep(self, policy: _Policy) -> None:
+        if len(self._policies) > 1 and (self._evaluations - 1) % self._stride:
+            self._policies.pop()
+        self._policies.append(policy)
+        if len(self._policies) >= _MOST_KEPT and self._evaluations % (2 * self._stride) == 0:
+            self._policies = self._policies[::2]
+            self._stride *= 2
+        self._evaluations += 1
+
+    def _draw_policy(self, trainer: L.Trainer, policy: _Policy) -> None:
+        name = f"gifs/epoch_{policy.epoch:04}.gif"
+        self._draw_evaluation(trainer, "policy", name, policy.env_steps, policy.evaluation, policy.caption)
+        self._drawn.add(policy.epoch)
+
+    def _draw_evaluation(
+        self, trainer: L.Trainer, name: str, file_name: str, step: int, evaluation: Evaluation, caption: str
+    ) -> None:
+        episodes, chosen = _episodes(trainer, evaluation), choose_episodes(evaluation, self.episodes)
+
+        def draw(path: Path) -> None:
+            render_episodes(episodes, evaluation, chosen, path, caption=caption, fps=self.fps)
+
+        self._try(trainer, name, file_name, step, draw)
+
+    def _try(self, trainer: L.Trainer, name: str, file_name: str, step: int, draw: Callable[[Path], object]) -> None:
+        """Draw and log a picture, unless drawing has failed before."""
+        if self._is_broken or is_dry_run(trainer):
+            return
+        path = run_folder(trainer) / file_name
         try:
-            path = draw()
-        except (ImportError, OSError, ValueError) as error:
+            path.parent.mkdir(exist_ok=True)
+            draw(path)
+        except Exception as error:  # An environment is anybody's code, and no picture is worth a run.
             self._is_broken = True
-            logger.warning("RenderGif draws no GIFs: %s", error)
-            return False
+            logger.warning("RenderGif draws no GIFs: %s", error or type(error).__name__)
+            return
         log_picture(trainer, name, path, step)
-        return True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the epochs that have a GIF."""
-        return {"drawn_epochs": list(self._drawn_epochs)}
+        """Return what draws the policies again, as tensors and plain values."""
+        return {
+            "evaluations": self._evaluations,
+            "stride": self._stride,
+            "policies": [
+                {
+                    "epoch": policy.epoch,
+                    "env_steps": policy.env_steps,
+                    "seed": policy.evaluation.seed,
+                    "returns": torch.from_numpy(policy.evaluation.returns),
+                    "lengths": torch.from_numpy(policy.evaluation.lengths),
+                    # Of the episodes that are drawn alone: a checkpoint of many small tensors is slow to write.
+                    "actions": {
+                        index: torch.from_numpy(actions)
+                        for index, actions in enumerate(policy.evaluation.actions)
+                        if len(actions)
+                    },
+                }
+                for policy in self._policies
+            ],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the series of a resumed run."""
-        self._drawn_epochs = list(state_dict["drawn_epochs"])
+        """Continue the series of a resumed run; one that an earlier acro saved begins here."""
+        if "policies" not in state_dict:
+            return
+        self._evaluations, self._stride = state_dict["evaluations"], state_dict["stride"]
+        self._policies = [
+            _Policy(
+                policy["epoch"],
+                policy["env_steps"],
+                Evaluation(
+                    policy["seed"],
+                    policy["returns"].numpy(),
+                    policy["lengths"].numpy(),
+                    [
+                        policy["actions"][index].numpy() if index in policy["actions"] else np.empty(0, np.int64)
+                        for index in range(len(policy["returns"]))
+                    ],
+                ),
+            )
+            for policy in state_dict["policies"]
+        ]
 
 
 def choose_episodes(evaluation: Evaluation, count: int) -> list[int]:
@@ -125,5 +194,15 @@ def choose_episodes(evaluation: Evaluation, count: int) -> list[int]:
     return [int(order[rank]) for rank in np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
 
 
-def _path(trainer: L.Trainer, epoch: int) -> Path:
-    return run_folder(trainer) / "gifs" / f"epoch_{epoch + 1:04}.gif"
+def _only(evaluation: Evaluation, count: int) -> Evaluation:
+    """Return `evaluation` with the actions of those episodes alone that are drawn."""
+    drawn = {evaluation.median_episode, *choose_episodes(evaluation, count)}
+    actions = [
+        actions.copy() if index in drawn else np.empty(0, np.int64) for index, actions in enumerate(evaluation.actions)
+    ]
+    return Evaluation(evaluation.seed, evaluation.returns, evaluation.lengths, actions)
+
+
+def _episodes(trainer: L.Trainer, evaluation: Evaluation) -> Episodes:
+    experience = experience_of(trainer)
+    return Episodes(experience.env_id, len(evaluation.returns), evaluation.seed, experience.env_kwargs)

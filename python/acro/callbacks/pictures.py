@@ -1,4 +1,4 @@
-"""Where callbacks put their pictures, and how loggers get them."""
+"""How loggers get the pictures of a run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from pathlib import Path
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
-
-
-def run_folder(trainer: L.Trainer) -> Path:
-    """Return the folder of the run's files, created if it was missing."""
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def log_picture(trainer: L.Trainer, name: str, path: Path, step: int) -> None:
@@ -36,7 +29,7 @@ def log_picture(trainer: L.Trainer, name: str, path: Path, step: int) -> None:
 
 
 def _log_to_tensorboard(logger: TensorBoardLogger, name: str, path: Path, step: int) -> None:
-    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
     with Image.open(path) as image:
         width, height = image.size

@@ -1,46 +1,57 @@
-"""Greedy episodes as GIFs, headless: no display, no ffmpeg."""
+"""Greedy episodes as moving pictures, headless: no display needed."""
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from acro import envs
-from acro.drawing.gif import GifWriter
+from acro.drawing.movie import write_movie
+from acro.drawing.panels import format_return, make_panel, put_side_by_side
 from acro.evaluation import Episodes, Evaluation
-from acro.storage.files import replacing
 
-# Of an episode; Acrobot's and CartPole's 500 steps fit, an environment without a time limit does not fill the disk.
-MAX_FRAMES = 600
-# Pixels. Three such frames side by side are about as wide as a README.
-_LONGER_SIDE = 300
-_SHORTEST_LONGER_SIDE = 150
-_SMALLEST_WIDTH = 250
-_BAND_HEIGHT = 24
-_FONT_SIZE = 14
+# A picture is watched, so all of it is shorter than this; frames are bounded, and memory with them.
+_LONGEST_SECONDS = 15.0
+_MAX_FRAMES = 200
 # Browsers slow down a GIF whose frames are shown for less than 2 hundredths of a second.
-_SHORTEST_DELAY_SECONDS = 0.02
-_LAST_FRAME_HUNDREDTHS = 150
+_SHORTEST_FRAME_SECONDS = 0.02
+# How long the end of an episode stays; of many, shorter.
+_END_SECONDS = 1.5
+_ALL_ENDS_SECONDS = 5.0
+# Where the last policy is better by little, the others reach their end too; a first one often never does.
+_LONGER_THAN_LAST = 1.5
 
 
-@dataclass(frozen=True)
-class RenderedEpisode:
-    """What a GIF shows: the undiscounted return and the steps of its episode, up to the cut if there is one."""
+class Pace(NamedTuple):
+    """How fast steps are shown: `speed` times the true speed, every `stride`-th step for `frame_seconds`."""
 
-    episode_return: float
-    length: int
-    is_cut: bool
+    speed: int
+    stride: int
+    frame_seconds: float
+
+    @classmethod
+    def of(cls, steps: int, step_seconds: float, seconds: float) -> Pace:
+        """Return true speed where `steps` fit into `seconds`, else the least whole multiple with which they do."""
+        speed = max(1, math.ceil(steps * step_seconds / seconds - 1e-9))
+        fewest = _SHORTEST_FRAME_SECONDS * speed / step_seconds
+        stride = max(1, math.ceil(steps / _MAX_FRAMES), math.ceil(fewest - 1e-9))
+        return cls(speed, stride, step_seconds * stride / speed)
+
+    def seconds(self, steps: int, end_seconds: float) -> list[float]:
+        """Return how long each frame of `steps` steps is shown: the start, every `stride`-th, the end."""
+        before = math.ceil(steps / self.stride)
+        # The last frame may come less than a stride after the one before it; its own time makes up for that.
+        early = (before - steps / self.stride) * self.frame_seconds
+        return [self.frame_seconds] * before + [end_seconds - early]
 
 
 def render_episodes(
@@ -51,51 +62,105 @@ def render_episodes(
     *,
     caption: str = "",
     fps: float | None = None,
-) -> list[RenderedEpisode]:
-    """Write the episodes `indices` of an evaluation, one after another, as one GIF.
+) -> list[float]:
+    """Write the episodes `indices` of an evaluation, one after another, as one GIF or MP4 of at most 15 seconds.
 
-    Each is played again from its start by the actions that it had. Frames are written as they are drawn. The file is
-    written whole or not at all; no global random state is changed.
+    Each is played again from its start by the actions that it had. It is shown at true speed where that fits, else at
+    a whole multiple that the caption names. The file is written whole or not at all; no global random state is changed.
 
     Args:
         episodes: What was played.
         evaluation: What came of it, as `evaluate` returned it.
         indices: Which of its episodes.
-        path: The GIF; its folder must exist.
+        path: Ends in .gif or .mp4; its folder must exist.
         caption: Drawn above the picture, beside the return so far.
-        fps: Steps shown in a second; None takes the environment's own time step, for true speed.
+        fps: Steps that count as true speed; None takes the environment's own time step.
+
+    Returns:
+        The undiscounted returns that the picture shows: the evaluation's, if the environment repeats itself.
 
     Raises:
-        ImportError: The environment draws with a package that is not installed; the message says which.
-        ValueError: The environment cannot draw frames.
+        ImportError: The environment draws with a package that is not installed, or PyAV is missing for an MP4.
+        ValueError: The environment cannot draw frames, or `path` has another ending.
         OSError: The file cannot be written.
     """
-    with replacing(path) as file, _headless():
-        writer = GifWriter(file)
-        env = make_drawing(episodes, "rgb_array")
-        try:
-            rendered = [_append_episode(writer, env, episodes, evaluation, index, caption, fps) for index in indices]
-        except DependencyNotInstalled as error:
-            raise ImportError(f"cannot draw {episodes.env_id}: {error}") from error
-        finally:
-            env.close()
-        writer.finish()
-    return rendered
+    lengths = [int(evaluation.lengths[index]) for index in indices]
+    end_seconds = min(_END_SECONDS, _ALL_ENDS_SECONDS / len(indices))
+    returns = [0.0] * len(indices)
+    with _headless(), make_drawing(episodes, "rgb_array") as env:
+        step_seconds = 1.0 / fps if fps else seconds_per_step(env)
+        pace = Pace.of(sum(lengths), step_seconds, _LONGEST_SECONDS - len(indices) * end_seconds)
+
+        def frames() -> Iterator[NDArray[np.uint8]]:
+            for place, (index, length) in enumerate(zip(indices, lengths, strict=True)):
+                for panel, returns[place] in _panels(env, episodes, evaluation, index, length, pace, caption):
+                    yield panel
+
+        seconds = [second for length in lengths for second in pace.seconds(length, end_seconds)]
+        write_movie(path, frames(), seconds)
+    return returns
+
+
+def render_progress(
+    episodes: Episodes,
+    evaluations: Sequence[Evaluation],
+    captions: Sequence[str],
+    path: str | os.PathLike[str],
+    *,
+    fps: float | None = None,
+) -> None:
+    """Write the median episodes of several evaluations side by side and in step, as one GIF or MP4.
+
+    It lasts as long as the last one's episode, or half as long again for others that end by then. One that has ended
+    stays on its last frame; one that has not says what return it goes on to.
+
+    The arguments are those of `render_episodes`, from left to right, and so are the errors.
+    """
+    lengths = [int(evaluation.lengths[evaluation.median_episode]) for evaluation in evaluations]
+    steps = max(length for length in lengths if length <= _LONGER_THAN_LAST * lengths[-1])
+    with _headless(), ExitStack() as stack:
+        drawing = [stack.enter_context(make_drawing(episodes, "rgb_array")) for _ in evaluations]
+        step_seconds = 1.0 / fps if fps else seconds_per_step(drawing[0])
+        pace = Pace.of(steps, step_seconds, _LONGEST_SECONDS - _END_SECONDS)
+        parts = [
+            _panels(env, episodes, evaluation, evaluation.median_episode, steps, pace, caption)
+            for env, evaluation, caption in zip(drawing, evaluations, captions, strict=True)
+        ]
+        frames = (put_side_by_side([panel for panel, _ in panels]) for panels in zip(*parts, strict=True))
+        write_movie(path, frames, pace.seconds(steps, _END_SECONDS))
+
+
+def show_episode(episodes: Episodes, evaluation: Evaluation, index: int) -> None:
+    """Show episode `index` of an evaluation in a window, as fast as `render_episodes` would.
+
+    Raises:
+        ValueError: The environment has no window.
+    """
+    with make_drawing(episodes, "human") as env:
+        pace = Pace.of(int(evaluation.lengths[index]), seconds_per_step(env), _LONGEST_SECONDS - _END_SECONDS)
+        # Gymnasium's environments wait for their own renderer's clock, which this sets.
+        env.unwrapped.metadata = {**env.metadata, "render_fps": round(pace.speed / seconds_per_step(env))}
+        for _ in replay(env, evaluation, index):
+            pass
 
 
 def replay(env: gymnasium.Env[Any, Any], evaluation: Evaluation, index: int) -> Iterator[tuple[float, bool]]:
     """Play episode `index` of an evaluation again, in one environment.
 
     Yields:
-        The return so far and whether the episode has ended: after the reset, then after every step.
+        The return so far and whether this is the end: after the reset, then after every step.
     """
     env.reset(seed=evaluation.seed + index)
-    episode_return = 0.0
+    episode_return, actions = 0.0, evaluation.actions[index]
     yield episode_return, False
-    for action in evaluation.actions[index]:
+    for step, action in enumerate(actions, start=1):
         _, reward, terminated, truncated, _ = env.step(action)
         episode_return += float(reward)
-        yield episode_return, bool(terminated or truncated)
+        # An environment that does not repeat itself may end earlier than it did, or not at all.
+        ended = bool(terminated or truncated or step == len(actions))
+        yield episode_return, ended
+        if ended:
+            return
 
 
 def check_drawing(episodes: Episodes, render_mode: str) -> None:
@@ -131,73 +196,46 @@ def seconds_per_step(env: gymnasium.Env[Any, Any]) -> float:
     return 1.0 / (env.metadata.get("render_fps") or 30.0)
 
 
-def _append_episode(
-    writer: GifWriter,
+def _panels(
     env: gymnasium.Env[Any, Any],
     episodes: Episodes,
     evaluation: Evaluation,
     index: int,
+    steps: int,
+    pace: Pace,
     caption: str,
-    fps: float | None,
-) -> RenderedEpisode:
-    seconds = 1.0 / fps if fps else seconds_per_step(env)
-    stride = max(1, math.ceil(_SHORTEST_DELAY_SECONDS / seconds - 1e-9))
-    episode_return, length, is_cut = 0.0, 0, False
-    for length, (episode_return, ended) in enumerate(replay(env, evaluation, index)):
-        frame_index, is_between = divmod(length, stride)
-        is_cut = not ended and frame_index == MAX_FRAMES - 1
-        if is_between and not ended:
-            continue
-        text = f"return {format_return(episode_return)}{' (cut here)' if is_cut else ''}"
-        frame = with_band(_fit(_frame(env, episodes.env_id)), caption, text)
-        # Rounded from the start of the episode on, so that errors do not add up.
-        end, begin = (round(100.0 * seconds * stride * (frame_index + i)) for i in (1, 0))
-        writer.append(frame, _LAST_FRAME_HUNDREDTHS if ended or is_cut else end - begin)
-        if is_cut:
-            break
-    return RenderedEpisode(episode_return, length, is_cut)
+) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Yield the frames of `steps` steps of an episode with the return so far; one that has ended stays on its last."""
+    left = " · ".join(filter(None, [caption, f"{pace.speed}x" if pace.speed > 1 else ""]))
+
+    def drawn() -> Iterator[tuple[NDArray[np.uint8], float]]:
+        for step, (episode_return, ended) in enumerate(replay(env, evaluation, index)):
+            is_cut = step == steps and not ended
+            if step % pace.stride and not (ended or is_cut):
+                continue
+            right = f"return {format_return(episode_return)}"
+            if is_cut:
+                right = f"goes on to {format_return(evaluation.returns[index])}"
+            shown = make_panel(_picture(env, episodes.env_id), left, right), episode_return
+            yield shown
+            if ended or is_cut:
+                break
+        yield from itertools.repeat(shown)
+
+    return itertools.islice(drawn(), len(pace.seconds(steps, 0.0)))
 
 
-def _frame(env: gymnasium.Env[Any, Any], env_id: object) -> NDArray[np.uint8]:
-    frame: Any = env.render()
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+def _picture(env: gymnasium.Env[Any, Any], env_id: object) -> NDArray[np.uint8]:
+    try:
+        picture: Any = env.render()
+    except DependencyNotInstalled as error:
+        raise ImportError(f"cannot draw {env_id}: {error}") from error
+    except Exception as error:  # It may be anybody's code.
+        raise ValueError(f"cannot draw {env_id}: render() raised {type(error).__name__}: {error}") from error
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+        found = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
         raise ValueError(f"cannot draw {env_id}: render() returned {found}, expected uint8 (height, width, 3)")
-    return frame
-
-
-def _fit(frame: NDArray[np.uint8]) -> Image.Image:
-    image = Image.fromarray(frame)
-    longer = max(image.size)
-    if longer < _SHORTEST_LONGER_SIDE:
-        factor = _LONGER_SIDE // longer
-        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    scale = min(1.0, _LONGER_SIDE / longer)
-    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
-
-
-def with_band(image: Image.Image, left: str, right: str) -> NDArray[np.uint8]:
-    """Return `image` (height, width, 3) below a white band with a text at either end."""
-    width = max(image.width, _SMALLEST_WIDTH)
-    canvas = Image.new("RGB", (width, image.height + _BAND_HEIGHT), "white")
-    canvas.paste(image, ((width - image.width) // 2, _BAND_HEIGHT))
-    draw = ImageDraw.Draw(canvas)
-    font = band_font()
-    middle = _BAND_HEIGHT // 2
-    draw.text((6, middle), left, fill="black", font=font, anchor="lm")
-    draw.text((width - 6, middle), right, fill="black", font=font, anchor="rm")
-    return np.asarray(canvas)
-
-
-@functools.cache
-def band_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font of all text in pictures; Pillow brings it along."""
-    return ImageFont.load_default(_FONT_SIZE)
-
-
-def format_return(value: float) -> str:
-    """Return `value` as people read it: whole numbers whole, others with one digit."""
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+    return picture
 
 
 @contextmanager

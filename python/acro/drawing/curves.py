@@ -1,0 +1,197 @@
+"""Learning curves, of one run or of several."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acro.storage.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Inches at 100 dots are the pixels of a README; the file has twice as many for screens that show them.
+_SIZE_INCHES = (8.0, 4.5)
+_DOTS_PER_INCH = 200
+_SUFFIXES = (".png", ".svg", ".pdf")
+_RESAMPLES = 2_000
+_MEAN, _TRAINING, _THRESHOLD, _BEST = "tab:blue", "0.6", "tab:green", "tab:red"
+
+
+class CurvePoint(NamedTuple):
+    """One evaluation: undiscounted returns of its episodes after `step` environment steps."""
+
+    step: int
+    mean: float
+    p10: float
+    p90: float
+
+
+# Few enough to follow learning that takes a few hundred episodes.
+RUNNING_MEAN_EPISODES = 20
+
+
+def draw_run(
+    points: Sequence[CurvePoint],
+    *,
+    title: str,
+    threshold: float | None = None,
+    training: tuple[Sequence[float], Sequence[float]] = ((), ()),
+) -> Figure:
+    """Draw one run: evaluation mean and band, its best point, training episodes and their running mean.
+
+    Args:
+        points: In order of their steps.
+        title: Above the picture.
+        threshold: The mean return from which on the task counts as solved.
+        training: Environment steps at which training episodes ended, and their returns.
+    """
+    figure, axes = _axes(title)
+    steps, mean, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
+    if len(training[0]):
+        axes.plot(*training, ".", color=_TRAINING, alpha=0.4, markersize=3, rasterized=True, label="training episodes")
+        axes.plot(
+            training[0],
+            _running_mean(training[1]),
+            color=_TRAINING,
+            linewidth=1.2,
+            label=f"training, mean of the last {RUNNING_MEAN_EPISODES} episodes",
+        )
+    axes.fill_between(
+        steps, low, high, color=_MEAN, alpha=0.25, linewidth=0, label="evaluation, 10th to 90th percentile"
+    )
+    axes.plot(steps, mean, color=_MEAN, marker="." if len(points) < 3 else None, label="evaluation, mean")
+    _mark_threshold(axes, threshold)
+    if points:
+        best = max(points, key=lambda point: point.mean)
+        label = f"best mean: {best.mean:.1f} at step {best.step:,}"
+        axes.plot(best.step, best.mean, "*", color=_BEST, markersize=11, linestyle="none", label=label)
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def _running_mean(returns: Sequence[float]) -> NDArray[np.float64]:
+    """Return the mean of each episode's return and of up to 19 before it."""
+    sums = np.cumsum(np.concatenate([[0.0], returns]))
+    last = np.arange(1, len(sums))
+    first = np.maximum(last - RUNNING_MEAN_EPISODES, 0)
+    return np.asarray((sums[last] - sums[first]) / (last - first))
+
+
+def draw_runs(groups: Mapping[str, Sequence[Sequence[CurvePoint]]], *, title: str, threshold: float | None) -> Figure:
+    """Draw the mean over the runs of each group, with a bootstrap interval of that mean.
+
+    Args:
+        groups: By name, runs that differ in their seeds alone.
+        title: Above the picture.
+        threshold: The mean return from which on the task counts as solved.
+    """
+    figure, axes = _axes(title)
+    for index, (name, runs) in enumerate(groups.items()):
+        steps, returns = _on_common_steps(runs)
+        low, high = bootstrap_interval(returns)
+        color = f"C{index}"
+        label = f"{name}: mean of {len(runs)} runs" if len(runs) > 1 else f"{name}: 1 run"
+        axes.plot(steps, returns.mean(axis=0), color=color, label=label)
+        if len(runs) > 1:
+            axes.fill_between(
+                steps, low, high, color=color, alpha=0.25, linewidth=0, label="95% bootstrap interval over runs"
+            )
+    _mark_threshold(axes, threshold)
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def bootstrap_interval(returns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the 2.5th and 97.5th percentile, (points,), of the mean over resampled rows of (runs, points).
+
+    The resampling is seeded: the same runs always give the same interval.
+    """
+    generator = np.random.Generator(np.random.PCG64(0))
+    draws = generator.integers(len(returns), size=(_RESAMPLES, len(returns)))
+    # How often each run is drawn, so that memory does not grow with runs times points times resamples.
+    counts = np.stack([(draws == run).sum(axis=1) for run in range(len(returns))], axis=1)  # (resamples, runs)
+    low, high = np.percentile(counts @ returns / len(returns), [2.5, 97.5], axis=0)
+    return low, high
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write `figure` as PNG, SVG or PDF, by the ending of `path`; whole or not at all.
+
+    Raises:
+        ValueError: `path` has another ending.
+        OSError: The file cannot be written.
+    """
+    import matplotlib
+
+    check_picture(path)
+    suffix = Path(path).suffix.lower()
+    # Without a date, and with ids that are not random, the same curve gives the same file.
+    metadata = {"CreationDate": None} if suffix == ".pdf" else {"Date": None} if suffix == ".svg" else None
+    with matplotlib.rc_context({"svg.hashsalt": "acro"}), replacing(path) as file:
+        figure.savefig(file, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Check that `path` ends in .png, .svg or .pdf, and raise ValueError where it does not."""
+    if Path(path).suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{path}: pictures end in one of {', '.join(_SUFFIXES)}")
+
+
+def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:
+    """Read the evaluations of a run from its metrics.csv.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no evaluation.
+    """
+    path = Path(folder) / "metrics.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no run folder: it has no metrics.csv")
+    names = ("step", "eval/return", "eval/return_p10", "eval/return_p90")
+    with path.open(newline="") as file:
+        try:
+            rows = [[float(row[name]) for name in names] for row in csv.DictReader(file) if row.get("eval/return")]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged or not of acro: {error}") from error
+    if not rows:
+        raise ValueError(f"{path} holds no evaluation yet")
+    return [CurvePoint(int(step), *returns) for step, *returns in rows]
+
+
+def _on_common_steps(runs: Sequence[Sequence[CurvePoint]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the steps (points,) at which all runs are known, and the runs' means there, (runs, points)."""
+    first, last = max(run[0].step for run in runs), min(run[-1].step for run in runs)
+    if first > last:
+        raise ValueError(f"the runs share no environment steps: one begins at {first}, another ends at {last}")
+    steps = np.unique([point.step for run in runs for point in run if first <= point.step <= last]).astype(np.float64)
+    means = [np.interp(steps, [point.step for point in run], [point.mean for point in run]) for run in runs]
+    return steps, np.array(means)
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    # Not pyplot, which has a global list of figures and chooses a window system.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("return of an episode (sum of rewards)")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _mark_threshold(axes: Axes, threshold: float | None) -> None:
+    if threshold is not None:
+        axes.axhline(threshold, color=_THRESHOLD, linestyle="--", linewidth=1, label=f"solved: {threshold:g}")

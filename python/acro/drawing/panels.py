@@ -1,0 +1,62 @@
+"""One frame of a moving picture: an environment's picture below a line of text."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+# Pixels. Three such pictures side by side are about as wide as a README.
+_LONGER_SIDE = 300
+_SHORTEST_LONGER_SIDE = 150
+_SMALLEST_WIDTH = 250
+_BAND_HEIGHT = 24
+_MARGIN = 6
+_FONT_SIZE = 14
+_GAP, _GAP_GREY = 4, 204
+
+
+def make_panel(picture: NDArray[np.uint8], left: str, right: str) -> NDArray[np.uint8]:
+    """Return `picture` below a white band with a text at either end.
+
+    A large picture is made smaller. A small one, of pixel art say, is made larger by a whole factor, without smoothing.
+
+    Both pictures are (height, width, 3); the size depends on the picture's alone.
+    """
+    image = _fit(Image.fromarray(picture))
+    width = max(image.width, _SMALLEST_WIDTH)
+    canvas = Image.new("RGB", (width, image.height + _BAND_HEIGHT), "white")
+    canvas.paste(image, ((width - image.width) // 2, _BAND_HEIGHT))
+    draw = ImageDraw.Draw(canvas)
+    draw.text((_MARGIN, _BAND_HEIGHT // 2), left, fill="black", font=_font(), anchor="lm")
+    draw.text((width - _MARGIN, _BAND_HEIGHT // 2), right, fill="black", font=_font(), anchor="rm")
+    return np.asarray(canvas)
+
+
+def put_side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return panels of one height in a row, with grey gaps between them."""
+    gap = np.full((len(panels[0]), _GAP, 3), _GAP_GREY, dtype=np.uint8)
+    return np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=1)
+
+
+def format_return(value: float) -> str:
+    """Return `value` as people read it: whole numbers whole, others with one digit."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def _fit(image: Image.Image) -> Image.Image:
+    longer = max(image.size)
+    if longer < _SHORTEST_LONGER_SIDE:
+        factor = _LONGER_SIDE // longer
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    scale = min(1.0, _LONGER_SIDE / longer)
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    # Pillow brings it along.
+    return ImageFont.load_default(_FONT_SIZE)
