@@ -1,4 +1,4 @@
-"""Batches of transitions, and a network that answers from a table."""
+"""Batches of transitions, a network that answers from a table, and the parts of networks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from acro import Batch
+from acro.dqn.networks import QNetwork
 
 
 class Table(nn.Module):
@@ -19,6 +20,26 @@ class Table(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         return self.values[obs[:, 0].long()]
+
+
+def table_of(network: nn.Module) -> nn.Parameter:
+    """Return the values of a network that is a `Table`."""
+    assert isinstance(network, Table)
+    return network.values
+
+
+def linear_of(network: nn.Module | None, index: int) -> nn.Linear:
+    """Return a layer of a `QNetwork`."""
+    assert isinstance(network, QNetwork)
+    layer = network.layers[index]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    """Return the gradient, which is there."""
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def batch(

@@ -10,20 +10,20 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from batches import Table, batch, random_rounds
+from batches import Table, batch, gradient_of, linear_of, random_rounds, table_of
 from runs import train
 from torch import nn
 
-from acro import DQN, Batch, QNetwork, ReplayMemory
+from acro import DQN, Batch, ReplayMemory
 from acro.dqn.optimizer import FlatAdam
 
 ONLINE = [[1.0, 2.0], [5.0, 3.0], [0.0, 7.0]]
 TARGET = [[10.0, 20.0], [40.0, 60.0], [80.0, 70.0]]
 
 
-def dqn(**kwargs: object) -> DQN:
+def dqn(**kwargs: Any) -> DQN:
     module = DQN(1, 2, network=Table(ONLINE), **kwargs)
-    module.target_network.values.data = torch.tensor(TARGET)
+    table_of(module.target_network).data = torch.tensor(TARGET)
     return module
 
 
@@ -76,23 +76,24 @@ def test_importance_weights_scale_each_transitions_loss() -> None:
 def test_gradient_reaches_the_taken_action_of_the_online_network_only() -> None:
     module = dqn(loss="mse", double=False)
     value, _ = module.loss(THREE)
-    value.backward()
+    torch.autograd.backward(value)
 
     # d/dq of the mean of squares: 2 * (q - target) / 3
     expected = torch.tensor([[2 * -28.0 / 3, 2 * -37.0 / 3], [2 * 3.0 / 3, 0.0], [0.0, 0.0]])
-    torch.testing.assert_close(module.q_network.values.grad, expected)
-    assert module.target_network.values.grad is None
-    assert not module.target_network.values.requires_grad
+    torch.testing.assert_close(gradient_of(table_of(module.q_network)), expected)
+    assert table_of(module.target_network).grad is None
+    assert not table_of(module.target_network).requires_grad
 
 
 def test_gradient_norm_is_clipped() -> None:
-    parameters = [nn.Parameter(torch.tensor([3.0])), nn.Parameter(torch.tensor([[4.0]]))]
-    optimizer = FlatAdam(parameters, lr=0.1)
-    (10 * parameters[0] ** 2 / 2 + 10 * parameters[1] ** 2 / 2).sum().backward()
-    optimizer.clip_gradient(5.0)
+    module = dqn(max_grad_norm=5.0)
+    module.configure_optimizers()
+    gradient = gradient_of(table_of(module.q_network))
+    gradient.copy_(torch.tensor([[30.0, 0.0], [0.0, 40.0], [0.0, 0.0]]))  # of norm 50
+    module.clip()
 
-    # The gradient (30, 40) has norm 50.
-    assert [parameter.grad.item() for parameter in parameters] == pytest.approx([3.0, 4.0], rel=1e-5)
+    expected = torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]])
+    torch.testing.assert_close(gradient_of(table_of(module.q_network)), expected, rtol=1e-5, atol=0.0)
 
 
 def rounds(count: int) -> Batch:
@@ -104,9 +105,9 @@ def test_hard_target_update_copies_every_n_updates() -> None:
     module.configure_optimizers()
     targets, onlines = [], []
     for _ in range(4):
-        module.update(rounds(1))
-        targets.append(module.target_network.values.clone())
-        onlines.append(module.q_network.values.detach().clone())
+        module.learn(rounds(1))
+        targets.append(table_of(module.target_network).clone())
+        onlines.append(table_of(module.q_network).detach().clone())
 
     assert [target.tolist() == TARGET for target in targets] == [True, True, False, False]
     assert torch.equal(targets[2], onlines[2])
@@ -117,54 +118,75 @@ def test_hard_target_update_copies_every_n_updates() -> None:
 def test_soft_target_update_takes_its_share() -> None:
     module = dqn(target_update_every=1, tau=0.25)
     module.configure_optimizers()
-    module.update(rounds(1))
+    module.learn(rounds(1))
 
-    expected = 0.75 * torch.tensor(TARGET) + 0.25 * module.q_network.values.detach()
-    torch.testing.assert_close(module.target_network.values, expected)
+    expected = 0.75 * torch.tensor(TARGET) + 0.25 * table_of(module.q_network).detach()
+    torch.testing.assert_close(table_of(module.target_network), expected)
 
 
 def test_round_of_updates_equals_updates_one_by_one() -> None:
     together, apart = dqn(target_update_every=2), dqn(target_update_every=2)
     together.configure_optimizers()
-    together.update(rounds(5))
+    together.learn(rounds(5))
     apart.configure_optimizers()
     for _ in range(5):
-        apart.update(rounds(1))
+        apart.learn(rounds(1))
 
-    assert torch.equal(together.q_network.values, apart.q_network.values)
+    assert torch.equal(table_of(together.q_network), table_of(apart.q_network))
     assert together.updates == apart.updates == 5
 
 
-HEADS: dict[str, dict[str, Any]] = {
+RULES: dict[str, dict[str, Any]] = {
     "huber": {},
-    "mse": {"loss": "mse"},
-    "dueling": {"dueling": True},
-    "quantiles": {"head": "quantile", "num_quantiles": 5},
-    "dueling quantiles": {"head": "quantile", "num_quantiles": 5, "dueling": True},
-    "categories": {"head": "categorical", "num_atoms": 11, "v_min": -10.0, "v_max": 10.0},
+    "mse": {"loss": "mse", "double": False},
+    "dueling": {"dueling": True, "average_updates": 7},
+    "layer normalisation": {"layer_norm": True, "tau": 0.1, "target_update_every": 1},
+    "quantiles": {"head": "quantile", "num_quantiles": 5, "double": False},
+    "dueling quantiles": {"head": "quantile", "num_quantiles": 5, "dueling": True, "max_grad_norm": None},
 }
 
 
 @pytest.mark.parametrize("is_prioritized", [False, True])
-@pytest.mark.parametrize("target", [{"double": False}, {"double": True}, {"munchausen_temperature": 0.1}], ids=str)
-@pytest.mark.parametrize("head", HEADS)
-def test_update_without_autograd_equals_the_one_with_it(
-    head: str, target: dict[str, Any], is_prioritized: bool
-) -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_rust_learns_what_torch_does(rule: str, is_prioritized: bool) -> None:
     modules, td_errors = [], []
-    for _ in range(2):
+    for backend in ("rust", "torch"):
         torch.manual_seed(0)
-        modules.append(DQN(4, 3, (8, 8), target_update_every=2, **HEADS[head], **target))
-    direct, autograd = modules
-    # A subclass may override forward, so it is not taken for acro's own network.
-    autograd.q_network.__class__ = type("Subclass", (QNetwork,), {})
+        settings = {"target_update_every": 2, **RULES[rule]}
+        modules.append(DQN(4, 3, (8, 8), backend=backend, **settings))
+        modules[-1].configure_optimizers()
+        td_errors.append([modules[-1].learn(random_rounds(5, is_prioritized=is_prioritized)) for _ in range(3)])
+
+    for left, right in zip(*td_errors, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+    for left, right in zip(*(module.parameters() for module in modules), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+def test_weight_decay_that_is_set_later_is_heeded() -> None:
+    modules = [DQN(4, 3, (8, 8), backend=backend) for backend in ("auto", "torch")]
     for module in modules:
         module.configure_optimizers()
-        td_errors.append(module.update(random_rounds(5, is_prioritized=is_prioritized)))
+        module.optimizer.param_groups[0]["weight_decay"] = 0.1
+        module.learn(random_rounds(3))
 
-    torch.testing.assert_close(td_errors[0], td_errors[1])
-    for left, right in zip(direct.parameters(), autograd.parameters(), strict=True):
-        torch.testing.assert_close(left, right)
+    for left, right in zip(*(module.parameters() for module in modules), strict=True):
+        assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rust_acts_as_torch_does(rule: str) -> None:
+    torch.manual_seed(0)
+    module = DQN(4, 3, (8, 8), **RULES[rule])
+    if module.averaged_network is not None:
+        linear_of(module.averaged_network, 0).weight.add_(0.1)
+    obs = torch.randn(200, 4)
+    for is_training in (True, False):
+        module.train(is_training)
+        expected = module(obs).argmax(dim=1).numpy()
+        assert np.array_equal(module.greedy_actions(obs.numpy()), expected)
+        assert module.act(obs[0].numpy()) == expected[0]
+        assert np.array_equal(module.act(obs.numpy()), expected)
 
 
 def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) -> None:
@@ -172,9 +194,11 @@ def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) ->
         def __init__(self) -> None:
             self.batches: list[Batch] = []
 
-        def on_train_batch_start(self, trainer: L.Trainer, module: DQN, batch: Batch, *_: object) -> None:
+        def on_train_batch_start(
+            self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+        ) -> None:
             if not self.batches:
-                self.start = copy.deepcopy(module.state_dict())
+                self.start = copy.deepcopy(pl_module.state_dict())
             if len(batch.rewards):
                 self.batches.append(batch)
 
@@ -184,7 +208,7 @@ def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) ->
     outside.load_state_dict(rounds.start)
     outside.configure_optimizers()
     for minibatches in rounds.batches:
-        outside.update(minibatches)
+        outside.learn(minibatches)
 
     assert outside.updates == module.updates > 50
     for name, value in module.state_dict().items():
@@ -192,8 +216,7 @@ def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) ->
         assert torch.equal(value, outside.state_dict()[name]), name
 
 
-def test_stepping_directly_is_stepping() -> None:
-    torch.manual_seed(0)
+def test_own_call_of_the_kernel_is_torchs_step() -> None:
     optimizers = []
     for _ in range(2):
         torch.manual_seed(0)
@@ -227,7 +250,7 @@ def test_flat_adam_steps_like_torchs_adam() -> None:
 
 def test_learning_rate_falls_linearly_to_its_end() -> None:
     module = dqn(learning_rate=1.0, learning_rate_end=0.2, learning_rate_decay_updates=4)
-    configured = module.configure_optimizers()
+    configured: Any = module.configure_optimizers()
     rates = []
     for module.updates in range(7):
         configured["optimizer"].step()
@@ -239,7 +262,7 @@ def test_learning_rate_falls_linearly_to_its_end() -> None:
 
 def test_dueling_values_are_the_state_value_plus_centred_advantages() -> None:
     module = DQN(2, 3, hidden=(), dueling=True)
-    (head,) = module.q_network.layers
+    head = linear_of(module.q_network, 0)
     head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0], [0.0, 3.0]])
     head.bias.data.zero_()
 
@@ -250,14 +273,14 @@ def test_dueling_values_are_the_state_value_plus_centred_advantages() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"learning_rate": 0.0}, "learning_rate=0.0: it must be above 0"),
-        ({"target_update_every": 0}, "target_update_every=0: it must be above 0"),
-        ({"tau": 1.5}, "tau=1.5: it is a share of the online network, at most 1"),
-        ({"loss": "l1"}, "loss='l1': expected one of ['huber', 'mse']"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
+        ({"target_update_every": 0}, "target_update_every must be above 0, got 0"),
+        ({"tau": 1.5}, "tau must be at most 1, a share of the online network, got 1.5"),
+        ({"loss": "l1"}, "loss must be one of ['huber', 'mse'], got 'l1'"),
         ({"learning_rate_end": 0.1}, "learning_rate_end=0.1 needs learning_rate_decay_updates of at least 1"),
     ],
 )
-def test_bad_settings_are_errors(kwargs: dict[str, object], message: str) -> None:
+def test_bad_settings_are_errors(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
         DQN(2, 2, **kwargs)
     assert str(error.value) == message

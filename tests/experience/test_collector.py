@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode
+from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from scripted import Corridor
 from torch import Tensor, nn
 
 from acro import ReplayMemory, envs
+from acro.envs.finite import check_finite
 from acro.experience.collector import Collector
 from acro.experience.exploration import EpsilonGreedy
 
@@ -23,10 +29,21 @@ class ActionOfStep(nn.Module):
         return nn.functional.one_hot(obs[:, 1].long().clamp(max=2), 3).float()
 
 
-def collector(mode: AutoresetMode, num_envs: int = 1) -> Collector:
+def corridors(mode: AutoresetMode, num_envs: int) -> SyncVectorEnv:
     env = envs.make_vec("acro-tests/Corridor-v0", num_envs, autoreset_mode=mode)
-    memory = ReplayMemory.from_spaces(100, env.single_observation_space, env.single_action_space, num_envs=num_envs)
-    return Collector(env, memory, EpsilonGreedy(num_envs, 3), seed=0)
+    assert isinstance(env, SyncVectorEnv)
+    return env
+
+
+def collector_in(env: VectorEnv) -> Collector:
+    actions = env.single_action_space
+    assert isinstance(actions, gymnasium.spaces.Discrete)
+    memory = ReplayMemory.from_spaces(100, env.single_observation_space, actions, num_envs=env.num_envs)
+    return Collector(env, memory, EpsilonGreedy(env.num_envs, int(actions.n)), seed=0)
+
+
+def collector(mode: AutoresetMode) -> Collector:
+    return collector_in(corridors(mode, 1))
 
 
 def transitions(memory: ReplayMemory) -> list[tuple[object, ...]]:
@@ -73,6 +90,7 @@ def test_environment_is_asked_in_order() -> None:
     collecting = collector(AutoresetMode.SAME_STEP)
     for _ in range(4):
         collecting.step(ActionOfStep(), epsilon=0.0)
+    assert isinstance(collecting.env, SyncVectorEnv)
     (env,) = collecting.env.envs
 
     assert isinstance(env.unwrapped, Corridor)
@@ -81,10 +99,10 @@ def test_environment_is_asked_in_order() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_environments_that_part_ways_keep_their_own_transitions(mode: AutoresetMode) -> None:
-    collecting = collector(mode, num_envs=3)
+    env = corridors(mode, 3)
     # The second environment is an episode ahead of the others.
-    collecting.env.envs[1].reset()
-    collecting._obs[1] = [2, 0]
+    env.envs[1].reset()
+    collecting = collector_in(env)
     for _ in range(40):
         collecting.step(ActionOfStep(), epsilon=0.5)
 
@@ -128,13 +146,78 @@ def test_state_that_an_environment_cannot_give_leaves_fresh_episodes() -> None:
     first, second = collector(AutoresetMode.SAME_STEP), collector(AutoresetMode.SAME_STEP)
     for _ in range(4):
         first.step(ActionOfStep(), epsilon=0.5)
-    state = first.state_dict()
-    assert state["env"] is None
-    second.load_state_dict(state)
+    second.load_state_dict({**first.state_dict(), "env": None})
     second.step(ActionOfStep(), epsilon=0.0)
 
     assert transitions(second.memory) == [*transitions(first.memory), ((1, 0), 0, 11, (1, 1), 0.5)]
     assert second.env_steps == 5
+
+
+def test_episode_that_cannot_be_played_again_starts_afresh(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = collector(AutoresetMode.SAME_STEP), collector(AutoresetMode.SAME_STEP)
+    for _ in range(6):
+        first.step(ActionOfStep(), epsilon=0.0)
+    # The corridor counts its episodes, which nothing tells: the third one is a second one now.
+    second.load_state_dict(first.state_dict())
+    second.step(ActionOfStep(), epsilon=0.0)
+
+    assert caplog.messages == [
+        "environment 0 has another observation after the reset of its open episode: their episodes start afresh, "
+        "the rest continues exactly"
+    ]
+    assert transitions(second.memory) == [*transitions(first.memory), ((3, 0), 0, 31, (3, 1), 0.5)]
+    assert second.episodes.lengths == first.episodes.lengths
+
+
+def test_state_of_a_wrapper_around_the_vector_environment_is_missed(caplog: pytest.LogCaptureFixture) -> None:
+    collectors = []
+    for _ in range(2):
+        env = gymnasium.wrappers.vector.NormalizeObservation(
+            envs.make_vec("CartPole-v1", 2, autoreset_mode=AutoresetMode.NEXT_STEP)
+        )
+        collectors.append(collector_in(env))
+    first, second = collectors
+    for _ in range(6):
+        first.step(nn.Identity(), epsilon=1.0)
+    second.load_state_dict(first.state_dict())
+
+    assert "environment 1 is shown differently by the vector's wrappers" in caplog.text
+    assert second.state_dict()["lengths"].tolist() == [0, 0]
+
+
+class Poisoned(CartPoleEnv):
+    """Returns `value` in an observation or as a reward, from its third step on."""
+
+    def __init__(self, where: str, value: float) -> None:
+        super().__init__()
+        self.where, self.value, self.count = where, value, 0
+
+    def step(self, action: Any) -> Any:
+        self.count += 1
+        obs, reward, *rest = super().step(action)  # type: ignore[no-untyped-call]
+        if self.count >= 3:
+            obs[2], reward = (self.value, reward) if self.where == "observation" else (obs[2], self.value)
+        return obs, reward, *rest
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("where", ["observation", "reward"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_ends_collecting(where: str, value: float, mode: AutoresetMode) -> None:
+    env = SyncVectorEnv([CartPoleEnv, lambda: Poisoned(where, value)], autoreset_mode=mode)
+    collecting = collector_in(env)
+    for _ in range(2):
+        collecting.step(nn.Identity(), epsilon=1.0)
+
+    with pytest.raises(
+        FloatingPointError, match=rf"every {where} must be finite, got .* from environment 1 of .* at step 6"
+    ):
+        collecting.step(nn.Identity(), epsilon=1.0)
+    assert len(collecting.memory) == 4
+
+
+def test_large_finite_observations_are_no_error() -> None:
+    check_finite(SyncVectorEnv([CartPoleEnv]), 0, np.full((1, 4), 1e30, dtype=np.float32), np.array([1e300]))
 
 
 def test_acting_leaves_torchs_global_generator_alone() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import scripted  # noqa: F401 - registers the environment
+import torch
 from runs import SMALL, train
 
 from acro import Experience
@@ -15,23 +18,26 @@ from acro import Experience
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"capacity": 0}, "capacity=0: it must be at least 1"),
-        ({"capacity": -5}, "capacity=-5: it must be at least 1"),
-        ({"batch_size": 0}, "batch_size=0: it must be at least 1"),
-        ({"batch_size": -1}, "batch_size=-1: it must be at least 1"),
-        ({"n_step": 0}, "n_step=0: it must be at least 1"),
-        ({"n_step_end": 0}, "n_step_end=0: it must be at least 1"),
-        ({"gamma": 1.01}, "gamma=1.01: a discount factor lies in [0, 1]"),
-        ({"gamma": -0.1}, "gamma=-0.1: a discount factor lies in [0, 1]"),
-        ({"gamma": float("nan")}, "gamma=nan: a discount factor lies in [0, 1]"),
-        ({"capacity": 7}, "capacity=7 is smaller than num_envs=8: each needs a place at least"),
-        ({"epsilon_end": 1.5}, "epsilon_end=1.5: a probability lies in [0, 1]"),
-        ({"steps_per_round": 12}, "steps_per_round=12: it must be a multiple of num_envs=8"),
-        ({"steps_per_epoch": 100}, "steps_per_epoch=100: it must be a multiple of steps_per_round=64"),
-        ({"updates_per_step": -1.0}, "updates_per_step=-1.0: it must be at least 0"),
-        ({"eval_episodes": 0}, "eval_episodes=0: it must be at least 1"),
-        ({"zeta_exponent": 1.0}, "zeta_exponent=1.0: a zeta distribution needs an exponent above 1, or None"),
-        ({"autoreset_mode": "Never"}, "autoreset_mode='Never': expected one of ['NextStep', 'SameStep', 'Disabled']"),
+        ({"capacity": 0}, "capacity must be at least 1, got 0"),
+        ({"capacity": -5}, "capacity must be at least 1, got -5"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": -1}, "batch_size must be at least 1, got -1"),
+        ({"n_step": 0}, "n_step must be at least 1, got 0"),
+        ({"n_step_end": 0}, "n_step_end must be at least 1, got 0"),
+        ({"gamma": 1.01}, "gamma must be from 0 to 1, got 1.01"),
+        ({"gamma": -0.1}, "gamma must be from 0 to 1, got -0.1"),
+        ({"gamma": float("nan")}, "gamma must be from 0 to 1, got nan"),
+        ({"capacity": 7}, "capacity must be at least num_envs=8, got 7"),
+        ({"epsilon_end": 1.5}, "epsilon_end must be from 0 to 1, got 1.5"),
+        ({"steps_per_round": 12}, "steps_per_round must be a multiple of num_envs=8, got 12"),
+        ({"steps_per_epoch": 100}, "steps_per_epoch must be a multiple of steps_per_round=64, got 100"),
+        ({"updates_per_step": -1.0}, "updates_per_step must be at least 0, got -1.0"),
+        ({"eval_episodes": 0}, "eval_episodes must be at least 1, got 0"),
+        ({"zeta_exponent": 1.0}, "zeta_exponent must be above 1 or None, got 1.0"),
+        (
+            {"autoreset_mode": "Never"},
+            "autoreset_mode must be one of ['NextStep', 'SameStep', 'Disabled'], got 'Never'",
+        ),
     ],
 )
 def test_bad_settings_are_errors(settings: dict[str, Any], message: str) -> None:
@@ -81,6 +87,7 @@ def test_epsilon_falls_by_a_factor_an_episode(tmp_path: Path) -> None:
         env_id="acro-tests/Corridor-v0",
         data={"epsilon_decay_per_episode": 0.98, "epsilon_end": 0.001},
     )
+    assert experience.collector is not None
     episodes = len(experience.collector.episodes)
 
     assert episodes > 20
@@ -91,14 +98,34 @@ def test_validation_and_test_starts_never_meet() -> None:
     experience = Experience(seed=3)
     held_out = experience.held_out_episodes()
 
-    class Trainer:
-        current_epoch = 0
-
-    experience.trainer = Trainer()
-    starts = set()
-    for Trainer.current_epoch in range(100):
+    trainer: Any = SimpleNamespace(current_epoch=0)
+    experience.trainer = trainer
+    starts: set[int] = set()
+    for trainer.current_epoch in range(100):
         (episodes,) = experience.val_dataloader()
         starts |= set(range(episodes.seed, episodes.seed + episodes.episodes))
 
     assert len(starts) == 100 * 100
     assert starts.isdisjoint(range(held_out.seed, held_out.seed + held_out.episodes))
+
+
+def test_spread_of_the_priorities_is_their_deviation_over_their_mean() -> None:
+    experience = Experience("CartPole-v1", num_envs=1, steps_per_round=4, steps_per_epoch=8, prioritized=True)
+    experience.setup("fit")
+    memory = experience.collector.memory  # type: ignore[union-attr]
+    for _ in range(3):
+        memory.push(np.zeros(4), 0, 0.0, np.zeros(4), False)
+
+    experience.update_priorities(torch.tensor([[0, 1]]), torch.tensor([[-1.0, 3.0]]))
+
+    # 1 and 3: a deviation of 1 from a mean of 2.
+    assert experience.metrics()["train/priority_spread"] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_experience_says_what_it_is() -> None:
+    experience = Experience("CartPole-v1", num_envs=2, steps_per_round=4, steps_per_epoch=8, seed=3)
+
+    said = "Experience('CartPole-v1', num_envs=2, seed=3): observations (4,), 2 actions; "
+    assert (repr(experience), str(experience)) == (f"{said}not begun", f"{said}not begun")
+    experience.setup("fit")
+    assert str(experience) == f"{said}0 steps, 0 episodes"

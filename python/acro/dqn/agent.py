@@ -5,42 +5,97 @@ from __future__ import annotations
 import importlib
 import math
 import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
 from acro import envs
+from acro.dqn.heads import Head
 from acro.dqn.module import DQN
 from acro.storage.checkpoints import read_checkpoint
 
 
+@dataclass(frozen=True)
+class Agent:
+    """A trained agent.
+
+    Attributes:
+        module: The DQN, in evaluation mode: with the averaged weights, where it has them.
+        env_id: The environment that it was trained in; None where that is not known by an id.
+        env_kwargs: The arguments for making it.
+    """
+
+    module: DQN
+    env_id: str | None
+    env_kwargs: dict[str, Any]
+
+    def act(
+        self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
+    ) -> int | NDArray[np.int64]:
+        """Return the greedy action of one observation, or those of several, as `DQN.act` does."""
+        return self.module.act(obs, epsilon, generator)
+
+
 def load_agent(
-    path: str | os.PathLike[str], *, env_id: str | None = None, network: str | None = None
-) -> tuple[DQN, str, dict[str, Any]]:
-    """Read a checkpoint for playing.
+    path: str | os.PathLike[str], *, network: nn.Module | str | None = None, head: Head | None = None
+) -> Agent:
+    """Read a trained agent; no environment is made, and no code in the file is run.
 
     Args:
-        path: The checkpoint.
-        env_id: The environment to play in; None for the checkpoint's.
-        network: `module:name` of what makes the Q-network, called without arguments; None for acro's own.
-
-    Returns:
-        The module in evaluation mode, the environment's id and the arguments for making it.
+        path: A checkpoint, or a run's folder: its best checkpoint, else its last.
+        network: The network that was trained, where it is one of your own: a module of its class, or `module:name` of
+            what makes one, called without arguments.
+        head: The head that it was trained with, where it is one of your own.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: It is damaged or foreign, does not fit, or names code that the caller has not named.
+        ValueError: It is damaged or foreign, or does not fit.
         ImportError: `network` cannot be imported.
+
+    Example:
+        >>> agent = load_agent("runs/acrobot/version_0")
+        >>> action = agent.act(obs)
     """
+    path = _checkpoint_of(Path(path))
     checkpoint = read_checkpoint(path)
     for name in ("hyper_parameters", "datamodule_hyper_parameters", "state_dict"):
         if not isinstance(checkpoint.get(name), dict):
             raise ValueError(f"{path} is no checkpoint of a DQN trained on an Experience: it has no {name}")
-    model_settings, settings = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
-    trained_in = settings.get("env_id")
-    env_kwargs: dict[str, Any] = (settings.get("env_kwargs") or {}) if env_id in (None, trained_in) else {}
+    settings = {**checkpoint["hyper_parameters"], **({} if head is None else {"head": head})}
+    trained_in = checkpoint["datamodule_hyper_parameters"]
+    own = _make_network(network) if isinstance(network, str) else network
+    try:
+        if own is None:
+            _check_network_sizes(settings, checkpoint["state_dict"])
+        module = DQN(**settings, network=own)
+        module.load_state_dict(checkpoint["state_dict"])
+    except (TypeError, RuntimeError) as error:
+        hint = "" if network else "; where the Q-network is a class of yours, name it with --network MODULE:NAME"
+        raise ValueError(f"the weights in {path} do not fit {network or 'acro.QNetwork'}{hint}") from error
+    saved = checkpoint.get("dqn")
+    module.check_head(saved if isinstance(saved, dict) else {})
+    env_id = trained_in.get("env_id")
+    return Agent(module.eval(), env_id if isinstance(env_id, str) else None, dict(trained_in.get("env_kwargs") or {}))
+
+
+def environment_for(agent: Agent, env_id: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the id of the environment to play in and the arguments for making it.
+
+    Args:
+        agent: What plays.
+        env_id: The environment; None for the agent's own.
+
+    Raises:
+        ValueError: It cannot be made, does not fit the agent, or is in a module that only the agent names.
+    """
+    env_kwargs = agent.env_kwargs if env_id in (None, agent.env_id) else {}
     if env_id is None:
-        env_id = _refuse_import(path, trained_in)
+        env_id = _refuse_import(agent.env_id)
     try:
         env: Any = envs.make(env_id, **env_kwargs)
     except TypeError as error:
@@ -48,25 +103,49 @@ def load_agent(
     sizes = {"observation_size": math.prod(env.observation_space.shape), "num_actions": int(env.action_space.n)}
     env.close()
     for name, found in sizes.items():
-        if model_settings.get(name) != found:
-            raise ValueError(f"{path} was trained with {name} {model_settings.get(name)}; {env_id} has {found}")
-    own = None if network is None else _make_network(network)
-    try:
-        model = DQN(**model_settings, network=own)
-        model.load_state_dict(checkpoint["state_dict"])
-    except (TypeError, RuntimeError) as error:
-        hint = "" if network else "; where the Q-network is a class of yours, name it with --network MODULE:NAME"
-        raise ValueError(f"the weights in {path} do not fit {network or 'acro.QNetwork'}{hint}") from error
-    return model.eval(), env_id, env_kwargs
+        trained = agent.module.hparams[name]
+        if trained != found:
+            raise ValueError(f"the agent was trained with {name} {trained}; {env_id} has {found}")
+    return env_id, env_kwargs
 
 
-def _refuse_import(path: str | os.PathLike[str], env_id: object) -> str:
-    if not isinstance(env_id, str):
-        raise ValueError(f"{path} was trained in an environment without an id; name one with --env_id")
-    module, colon, _ = env_id.partition(":")
+def _checkpoint_of(path: Path) -> Path:
+    """Return the checkpoint to play of a run's folder: the best, else the last; any other path as it is."""
+    if not path.is_dir():
+        return path
+    found = [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+    for checkpoint in found:
+        if checkpoint.is_file():
+            return checkpoint
+    raise FileNotFoundError(f"{path} is no run folder: there is no {found[0]}; name a checkpoint")
+
+
+def _check_network_sizes(settings: dict[str, Any], weights: dict[str, Any]) -> None:
+    """Raise a RuntimeError, before a network is made, if it needs more weights than there are."""
+    hidden = settings.get("hidden", ())
+    per_action = {"quantile": "num_quantiles", "categorical": "num_atoms"}.get(str(settings.get("head")))
+    outputs = settings["num_actions"] * (1 if per_action is None else settings.get(per_action, 1))
+    widths = [settings["observation_size"], *(hidden if isinstance(hidden, (list, tuple)) else [None]), outputs]
+    if not all(isinstance(width, int) and width > 0 for width in widths):
+        raise RuntimeError(f"the network has the widths {str(widths)[:80]}")
+    needed = sum(before * after for before, after in pairwise(widths))
+    found = sum(tensor.numel() for tensor in weights.values() if isinstance(tensor, Tensor))
+    if len(hidden) > len(weights) or needed > found:
+        raise RuntimeError(f"the network needs at least {needed} weights, and there are {found}")
+
+
+def _refuse_import(env_id: str | None) -> str:
+    if env_id is None:
+        raise ValueError("the agent was trained in an environment without an id; name one with --env_id")
+    module, colon, name = env_id.partition(":")
+    if colon and "<" in name:
+        raise ValueError(
+            f"the agent was trained in what a function made, {env_id}, which has no name that can be imported: give "
+            "what makes it a name and say --env_id MODULE:NAME"
+        )
     if colon:
         raise ValueError(
-            f"{path} was trained in {env_id}, which would import {module}: "
+            f"the agent was trained in {env_id}, which would import {module}: "
             f"a checkpoint runs no code here, so name it yourself with --env_id {env_id}"
         )
     return env_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,18 +36,15 @@ class Head(Protocol):
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return each transition's loss (B,) between the taken action's outputs and the target."""
 
-    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the derivatives of the losses by the outputs, (B,) or (B, N)."""
-
 
 class ValueHead:
     """The expected return, learned by the Huber loss (with its corner at 1) or the square."""
 
     outputs = None
 
-    def __init__(self, loss: str = "huber") -> None:
+    def __init__(self, loss: Literal["huber", "mse"] = "huber") -> None:
+        self.loss: Literal["huber", "mse"] = loss
         self._loss = LOSSES[loss]
-        self._is_huber = loss == "huber"
 
     def returns(self, outputs: Tensor) -> Tensor:
         """Return the outputs."""
@@ -65,11 +62,6 @@ class ValueHead:
         """Return each transition's loss (B,)."""
         return self._loss(outputs, target, reduction="none")
 
-    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the negative error (B,), cut at 1 under Huber, twice the error under the square."""
-        errors = outputs - target
-        return errors.clamp_(-1.0, 1.0) if self._is_huber else errors.mul_(2.0)
-
 
 class QuantileHead(nn.Module):
     """Quantiles of the return at the midpoints of N equal shares, as in QR-DQN (Dabney et al. 2018).
@@ -83,7 +75,7 @@ class QuantileHead(nn.Module):
     def __init__(self, num_quantiles: int) -> None:
         super().__init__()
         if num_quantiles < 1:
-            raise ValueError(f"num_quantiles={num_quantiles}: it must be at least 1")
+            raise ValueError(f"num_quantiles must be at least 1, got {num_quantiles}")
         midpoints = (torch.arange(num_quantiles) + 0.5) / num_quantiles
         self.register_buffer("midpoints", midpoints, persistent=False)
 
@@ -111,12 +103,6 @@ class QuantileHead(nn.Module):
         huber = F.smooth_l1_loss(errors, torch.zeros((), device=errors.device).expand_as(errors), reduction="none")
         return (weights * huber).mean(dim=2).sum(dim=1)
 
-    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the weighted errors, cut at 1, averaged over the target's quantiles, (B, N)."""
-        errors = outputs.unsqueeze(2) - target.unsqueeze(1)  # (B, quantile, target's quantile)
-        weights = self._weights(errors > 0)
-        return weights.mul_(errors.clamp_(-1.0, 1.0)).mean(dim=2)
-
     def _weights(self, is_above: Tensor) -> Tensor:
         """Return |midpoint - [output above target]|, without the comparison's cast."""
         return torch.where(is_above, 1.0 - self.midpoints.unsqueeze(1), self.midpoints.unsqueeze(1))
@@ -136,9 +122,9 @@ class CategoricalHead(nn.Module):
     def __init__(self, num_atoms: int, v_min: float, v_max: float) -> None:
         super().__init__()
         if num_atoms < 2:
-            raise ValueError(f"num_atoms={num_atoms}: it must be at least 2")
+            raise ValueError(f"num_atoms must be at least 2, got {num_atoms}")
         if not v_min < v_max:
-            raise ValueError(f"v_min={v_min} and v_max={v_max}: v_min must be the smaller one")
+            raise ValueError(f"v_min must be below v_max, got {v_min} and {v_max}")
         self.register_buffer("atoms", torch.linspace(v_min, v_max, num_atoms), persistent=False)
         self._v_min, self._v_max = v_min, v_max
         self._spacing = (v_max - v_min) / (num_atoms - 1)
@@ -175,10 +161,6 @@ class CategoricalHead(nn.Module):
         """Return the cross-entropy (B,) of the target's probabilities and the outputs'."""
         return -(target * outputs.log_softmax(dim=-1)).sum(dim=-1)
 
-    def slopes(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the differences (B, N) of the outputs' probabilities and the target's, which sum to 1."""
-        return outputs.softmax(dim=-1).sub_(target)
-
 
 def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
     """Take each row's action (B,) out of (B, A) or (B, A, N): (B,) or (B, N)."""
@@ -188,29 +170,16 @@ def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
     return of_all.gather(1, index).squeeze(1)
 
 
-def return_range(reward_range: tuple[float, float], gamma: float, horizon: float) -> tuple[float, float]:
-    """Return the least and the largest discounted return of an episode of at most `horizon` steps.
-
-    An episode may end after any number of steps from 1 on, so a sum of n rewards in [low, high] lies between
-    low * (1 + gamma + ... + gamma**(horizon - 1)) and the single reward low where low is above 0; likewise for high.
-
-    Args:
-        reward_range: The least and the largest reward.
-        gamma: Discount factor.
-        horizon: Steps; infinity with gamma < 1 gives the limit.
+def support_of(v_min: float | None, v_max: float | None, returns: tuple[float, float] | None) -> tuple[float, float]:
+    """Return the ends of a categorical head's atoms: those given, else the bounds of the `returns`.
 
     Raises:
-        ValueError: The range is empty, or the sum is not finite.
+        ValueError: An end is neither given nor known.
     """
-    low, high = reward_range
-    if not low <= high:
-        raise ValueError(f"reward_range={reward_range}: the first must not be above the second")
-    if not horizon >= 1:
-        raise ValueError(f"horizon={horizon}: an episode has at least 1 step")
-    if gamma == 1.0 and horizon == float("inf"):
-        raise ValueError("gamma=1.0 without a horizon: the returns have no bounds; give v_min and v_max")
-    weight = horizon if gamma == 1.0 else (1.0 - gamma**horizon) / (1.0 - gamma)
-    return (min(low, low * weight), max(high, high * weight))
+    if returns is None and (v_min is None or v_max is None):
+        raise ValueError("head='categorical' needs v_min and v_max, or a return_range such as Experience.return_range")
+    low, high = (0.0, 0.0) if returns is None else returns
+    return (low if v_min is None else v_min, high if v_max is None else v_max)
 
 
 def warn_of_narrow_support(support: tuple[float, float], returns: tuple[float, float]) -> None:
@@ -225,7 +194,7 @@ def warn_of_narrow_support(support: tuple[float, float], returns: tuple[float, f
 
 
 def make_head(
-    name: str, *, loss: str, num_quantiles: int, num_atoms: int, support: tuple[float, float] | None
+    name: str, *, loss: Literal["huber", "mse"], num_quantiles: int, num_atoms: int, support: tuple[float, float] | None
 ) -> ValueHead | QuantileHead | CategoricalHead:
     """Return the head called `name`; only a categorical one needs its support."""
     if name == "value":
@@ -236,4 +205,4 @@ def make_head(
         return QuantileHead(num_quantiles)
     if name == "categorical" and support is not None:
         return CategoricalHead(num_atoms, *support)
-    raise ValueError(f"head={name!r}: expected one of {list(HEADS)}")
+    raise ValueError(f"head must be one of {list(HEADS)}, got {name!r}")

@@ -1,152 +1,201 @@
-"""Rounds of gradient updates: the steps of the online network, and the networks that follow it."""
+"""Deep Q-learning itself (Mnih et al. 2015): the networks, the target, the loss, and the loop of updates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import copy
+from collections.abc import Callable
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from acro.dqn.captured import CapturedRound
-from acro.dqn.gradients import Answers, direct_layers, target_answers
-from acro.dqn.optimizer import FlatAdam, flatten_parameters
+from acro.dqn.heads import Head, of_actions
+from acro.dqn.munchausen import munchausen_target
+from acro.dqn.noisy import reseed_noise
+from acro.dqn.rust_network import RustActing
 from acro.replay import Batch
 
-# What the learning rule reads of a batch.
-_COLUMNS = ("obs", "actions", "rewards", "next_obs", "discounts", "weights")
-
-Gradients = Callable[[Batch, Answers, FlatAdam, Callable[[Tensor], None]], Iterator[Tensor]]
-"""Given a round (M, B), the target network, the optimizer and what differentiates the last loss, yields each
-minibatch's temporal-difference errors (B,), its gradient being with the parameters."""
+Backward = Callable[[Tensor], Any]
 
 
-class Updater:
-    """Takes the online network's steps, and lets the target network and the averaged one follow.
+class Rounds(Protocol):
+    """A faster way of doing what `Learner.learn` does."""
+
+    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor:
+        """Make a round's updates, call `step` once, and return the temporal-difference errors (M, B)."""
+
+
+class Learner(nn.Module):
+    """Learns action values from rounds of minibatches; knows nothing of environments, Trainers or files.
+
+    A *round* is a `Batch` with leading axes (M, B): M gradient updates on B transitions each. `optimizer` must be set
+    before the first one. To change the algorithm, override `td_target`, `loss` or `forward`: what a subclass overrides
+    is what runs.
 
     Args:
-        gradients: The learning rule.
-        optimizer: Of the online network.
-        target_network: Valued by the learning rule; a share `tau` of the online network is mixed in every
-            `target_update_every` updates.
-        averaged_network: Follows with a share of 1 / `average_updates` an update; None for no average.
+        network: The online network, from observations (B, ...) to the head's outputs, (B, A) or (B, A, N).
+        head: What those outputs say of returns.
+        double: The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
+        munchausen_temperature: Of Munchausen targets (Vieillard et al. 2020); None leaves them out.
         max_grad_norm: Euclidean norm that the gradient is clipped to; None leaves it.
+        target_update_every: Updates between updates of the target network.
+        tau: Share of the online network that a target update takes; 1 copies it.
+        average_updates: Updates that the averaged network's weights are averaged over; None for no average.
     """
+
+    optimizer: Optimizer
 
     def __init__(
         self,
-        gradients: Gradients,
-        optimizer: FlatAdam,
-        online_network: nn.Module,
-        target_network: nn.Module,
-        averaged_network: nn.Module | None,
+        network: nn.Module,
+        head: Head,
         *,
+        double: bool,
+        munchausen_temperature: float | None,
         max_grad_norm: float | None,
         target_update_every: int,
         tau: float,
         average_updates: int | None,
     ) -> None:
-        self._gradients = gradients
-        self._optimizer = optimizer
-        self._online_network = online_network
-        self._target_network = target_network
-        self._averaged_network = averaged_network
-        self._max_grad_norm = max_grad_norm
-        self._target_update_every = target_update_every
-        self._tau = tau
-        self._average_updates = average_updates
-        # In the order of the online network's, so that following it is one operation on flat tensors.
-        self._flat_target = flatten_parameters(target_network.parameters())
-        self._flat_average = None if averaged_network is None else flatten_parameters(averaged_network.parameters())
-        layers = direct_layers(target_network)
-        self._answer: Callable[[Tensor], Tensor] = target_network if layers is None else layers.answer
-        self._captured: dict[int, CapturedRound] = {}
+        super().__init__()
+        self.head = head
+        self.q_network = network
+        self.target_network: nn.Module = copy.deepcopy(network).requires_grad_(False)
+        reseed_noise(self.target_network)
+        self.averaged_network: nn.Module | None = (
+            None if average_updates is None else copy.deepcopy(self.target_network)
+        )
+        self.is_double = double
+        self.munchausen_temperature = munchausen_temperature
+        self.max_grad_norm = max_grad_norm
+        self.target_update_every = target_update_every
+        self.tau = tau
+        self.average_updates = average_updates
+        self.updates = 0
+        self.rounds: Rounds | None = None
+        """A faster way of making a round's updates; None for the loop in `learn`."""
+        self.numbers: dict[str, float | Tensor] = {}
+        """Of the last minibatch: `loss`, `grad_norm` before clipping, `q_mean` and `q_max` of the taken actions."""
+        self._acting: dict[nn.Module, RustActing | None] = {}
 
-    def round(
-        self,
-        batch: Batch,
-        updates: int,
-        last_backward: Callable[[Tensor], None],
-        last_step: Callable[[], Any] | None = None,
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what works in the memory of this one's tensors: a copy makes its own."""
+        return {**self.__dict__, "rounds": None, "_acting": {}}
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Return the action values (B, A) of observations (B, ...).
+
+        In evaluation mode they are the averaged network's where there is one.
+        """
+        return self.head.means(self.head.returns(self.acting_network(obs)))
+
+    @property
+    def acting_network(self) -> nn.Module:
+        """The online network while training; in evaluation mode the averaged one, where there is one."""
+        return self.q_network if self.training or self.averaged_network is None else self.averaged_network
+
+    def greedy_actions(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Return the actions of largest value, (N,), in observations (N, ...)."""
+        network = self.acting_network
+        if network not in self._acting:
+            self._acting[network] = RustActing.of(network) if type(self).forward is Learner.forward else None
+        fast = self._acting[network]
+        if fast is not None:
+            return fast(obs)
+        device = next(self.parameters()).device
+        with torch.inference_mode():
+            actions: Tensor = self(torch.from_numpy(obs).to(device)).argmax(dim=1)  # (N,)
+        return actions.cpu().numpy()
+
+    # ---- the rule, for one minibatch
+
+    @torch.no_grad()
+    def td_target(self, batch: Batch) -> Tensor:
+        """Return rewards + discounts * next return as the head says it, (B,) or (B, N), without gradient.
+
+        `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
+        """
+        head = self.head
+        next_returns = head.returns(self.target_network(batch.next_obs))  # (B, A) or (B, A, N)
+        if self.munchausen_temperature is not None:
+            returns = head.returns(self.target_network(batch.obs))  # (B, A) or (B, A, N)
+            return munchausen_target(head, self.munchausen_temperature, batch, returns, next_returns)
+        chooser = head.returns(self.q_network(batch.next_obs)) if self.is_double else next_returns
+        next_actions = head.means(chooser).argmax(dim=1)  # (B,)
+        return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient.
+
+        A distributional head's error is that of the expected return.
+        """
+        head, td_target = self.head, self.td_target(batch)  # (B,) or (B, N)
+        outputs = of_actions(self.q_network(batch.obs), batch.actions)  # (B,) or (B, N)
+        losses = head.losses(outputs, td_target)  # (B,)
+        loss = losses.mean() if batch.weights is None else (batch.weights * losses).mean()
+        values = head.means(head.returns(outputs.detach()))  # (B,)
+        self.numbers |= {"q_mean": values.mean(), "q_max": values.max()}
+        return loss, head.means(td_target) - values
+
+    # ---- a round of updates
+
+    def learn(
+        self, batch: Batch, *, backward: Backward = Tensor.backward, step: Callable[[], Any] | None = None
     ) -> Tensor:
-        """Make one gradient update per minibatch of `batch` (M, B), after `updates` others.
+        """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...).
+
+        Args:
+            batch: Tensors on the networks' device; M is at least 1.
+            backward: Differentiates the last minibatch's loss.
+            step: Takes the last step; None for the optimizer's own.
 
         Returns:
             The temporal-difference errors (M, B).
         """
-        # The Trainer cuts the gradients loose from the optimizer's flat tensor.
-        self._optimizer.tie_gradients()
-        count, every = len(batch.rewards), self._target_update_every
-        td_errors = []
-        gradients = self._clipped_gradients(batch, every - updates % every, every, last_backward)
-        for number, td_error in enumerate(gradients, start=1):
+        step = self.optimizer.step if step is None else step
+        if self.rounds is not None:
+            return self.rounds(batch, step)
+        minibatches, td_errors = batch.unbind(), []
+        for minibatch in minibatches:
+            is_last = minibatch is minibatches[-1]
+            loss, td_error = self.loss(minibatch)  # (), (B,)
+            self.optimizer.zero_grad()
+            (backward if is_last else Tensor.backward)(loss)
+            self.clip()
+            (step if is_last else self.optimizer.step)()
+            self.follow()
             td_errors.append(td_error)
-            (last_step if last_step and number == count else self._optimizer.step_directly)()
-            if (updates + number) % every == 0:
-                self._update_target()
-        self._update_average(count)
+        self.average(len(minibatches))
+        self.numbers["loss"] = loss.detach()
         return torch.stack(td_errors)
 
-    def captured_round(self, batch: Batch, updates: int, last_step: Callable[[], Any]) -> Tensor:
-        """Do what `round` does, within float rounding, as one CUDA graph; `batch` is on the CPU.
+    def clip(self) -> None:
+        """Scale the gradient down to a Euclidean norm of at most `max_grad_norm` over all parameters."""
+        if self.max_grad_norm is not None:
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            self.numbers["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
 
-        A graph does the same each time: what differs between rounds are numbers that it is given. The networks must
-        have no buffers, and the learning rule no randomness.
-        """
-        count, every = len(batch.rewards), self._target_update_every
-        inputs = {name: column for name, column in batch._asdict().items() if name in _COLUMNS and column is not None}
-        target_shares = [self._tau if (updates + number) % every == 0 else 0.0 for number in range(1, count)]
-        inputs["target_shares"] = torch.tensor(target_shares)
-        inputs["learning_rate"] = torch.tensor(self._optimizer.param_groups[0]["lr"], dtype=torch.float32)
-        self._optimizer.tie_gradients()
-        if count not in self._captured:
-            changed = [*self._optimizer.state_tensors, self._flat_target]
-            self._captured[count] = CapturedRound(self._all_but_last_step, inputs, changed, self._flat_target.device)
-        td_errors = self._captured[count](inputs)
-        last_step()
-        if (updates + count) % every == 0:
-            self._update_target()
-        self._update_average(count)
-        return td_errors
+    def follow(self) -> None:
+        """Count an update, and let the target network follow the online one where it is its turn."""
+        self.updates += 1
+        if self.updates % self.target_update_every == 0:
+            _mix(self.target_network, self.q_network, self.tau)
 
-    def _all_but_last_step(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        batch = Batch(**{name: inputs.get(name) for name in Batch._fields})
-        td_errors = []
-        # The target network may change with every update.
-        for td_error in self._clipped_gradients(batch, 1, 1, torch.Tensor.backward):
-            td_errors.append(td_error)
-            if len(td_errors) < len(batch.rewards):
-                self._optimizer.step_directly(inputs["learning_rate"])
-                with torch.no_grad():
-                    self._flat_target.lerp_(self._optimizer.flat, inputs["target_shares"][len(td_errors) - 1])
-        return torch.stack(td_errors)
-
-    def _clipped_gradients(
-        self, batch: Batch, until_update: int, update_every: int, last_backward: Callable[[Tensor], None]
-    ) -> Iterator[Tensor]:
-        def answers(observations: Tensor) -> Iterator[Tensor]:
-            return target_answers(self._answer, observations, until_update, update_every)
-
-        for td_error in self._gradients(batch, answers, self._optimizer, last_backward):
-            if self._max_grad_norm is not None:
-                self._optimizer.clip_gradient(self._max_grad_norm)
-            yield td_error
-
-    @torch.no_grad()
-    def _update_target(self) -> None:
-        self._flat_target.lerp_(self._optimizer.flat, self._tau)
-        for target, online in zip(self._target_network.buffers(), self._online_network.buffers(), strict=True):
-            target.copy_(online)
-
-    @torch.no_grad()
-    def _update_average(self, updates: int) -> None:
-        """Follow once a round, as if all its updates had led to its last weights.
+    def average(self, updates: int) -> None:
+        """Let the averaged network follow once a round, as if all its updates had led to its last weights.
 
         What a round changes is little beside what is averaged over.
         """
-        if self._averaged_network is None or self._flat_average is None or self._average_updates is None:
-            return
-        share = 1.0 - (1.0 - 1.0 / self._average_updates) ** updates
-        self._flat_average.lerp_(self._optimizer.flat, share)
-        for average, online in zip(self._averaged_network.buffers(), self._online_network.buffers(), strict=True):
-            average.copy_(online)
+        if self.averaged_network is not None and self.average_updates is not None:
+            _mix(self.averaged_network, self.q_network, 1.0 - (1.0 - 1.0 / self.average_updates) ** updates)
+
+
+@torch.no_grad()
+def _mix(follower: nn.Module, leader: nn.Module, share: float) -> None:
+    for parameter, leading in zip(follower.parameters(), leader.parameters(), strict=True):
+        parameter.lerp_(leading, share)
+    for buffer, leading_buffer in zip(follower.buffers(), leader.buffers(), strict=True):
+        buffer.copy_(leading_buffer)

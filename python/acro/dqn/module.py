@@ -1,46 +1,70 @@
-"""DQN (Mnih et al. 2015) as a LightningModule: targets, loss, updates and the evaluation hooks."""
+"""DQN as a LightningModule: settings, hooks, logs and checkpoints around the `Learner`."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, cast
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from acro.dqn.gradients import (
-    Answers,
-    autograd_gradients,
-    direct_gradients,
-    direct_layers,
-)
-from acro.dqn.heads import LOSSES, make_head, of_actions, warn_of_narrow_support
-from acro.dqn.learner import Updater
-from acro.dqn.munchausen import munchausen_target
-from acro.dqn.networks import QNetwork
-from acro.dqn.noisy import reseed_noise
+from acro.dqn import rust_rounds
+from acro.dqn.cuda_graph import CapturedRounds
+from acro.dqn.heads import LOSSES, Head, make_head, support_of, warn_of_narrow_support
+from acro.dqn.learner import Learner
+from acro.dqn.networks import QNetwork, check_network
 from acro.dqn.optimizer import FlatAdam
-from acro.dqn.trainers import check_trainer
+from acro.dqn.trainers import UPDATE_HOOKS, check_trainer, with_update_hooks
 from acro.evaluation import Episodes, Evaluation, evaluate
 from acro.replay import Batch
 from acro.storage.checkpoints import FORMAT_KEY, FORMAT_VERSION
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
 # What must be the same for a checkpoint to fit.
-_SIZES = ("observation_size", "num_actions", "hidden", "dueling", "noisy", "head", "num_quantiles", "num_atoms")
+_SIZES = (
+    "observation_size",
+    "num_actions",
+    "hidden",
+    "dueling",
+    "noisy",
+    "layer_norm",
+    "head",
+    "num_quantiles",
+    "num_atoms",
+)
 # Under a categorical head, what its probabilities are of.
 _SUPPORT = ("v_min", "v_max", "return_range")
 
 
-class DQN(L.LightningModule):
-    """Deep Q-learning from rounds of minibatches.
+class ExperienceSource(Protocol):
+    """What the module asks of the Trainer's data module."""
 
-    `training_step` takes a `Batch` with leading axes (M, B) and makes M gradient updates. Everything is manual
-    optimization; `global_step` counts rounds.
+    def metrics(self) -> dict[str, float]:
+        """Return what a logger gets, by name; "step" are environment steps."""
+
+    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
+        """Make the sampled transitions as likely as their temporal-difference errors are large."""
+
+
+class DQN(Learner, L.LightningModule):
+    """Deep Q-learning from rounds of minibatches, under Lightning's Trainer.
+
+    `training_step` takes a `Batch` with leading axes (M, B) and makes M gradient updates. Optimization is manual:
+    `global_step` counts rounds. Lightning's hooks around the backward pass and the optimizer run once a round, for its
+    last update; a module or a callback that has such hooks is trained by the torch back end, where they see gradients.
 
     Args:
         observation_size: Numbers in one observation.
@@ -57,19 +81,36 @@ class DQN(L.LightningModule):
         tau: Share of the online network that a target update takes; 1 copies it.
         noisy: Learned noise on the default network's weights while training (Fortunato et al. 2018), to explore with
             little epsilon or none.
+        layer_norm: Layer normalisation before each ReLU of the default network (Gallici et al. 2024).
         average_updates: Gradient updates that the weights are averaged over, each update's share falling
             exponentially, for what is evaluated, saved as the policy and played; None uses the last ones.
-        head: "value" for expected returns, "quantile" for QR-DQN or "categorical" for C51.
+        head: "value" for expected returns, "quantile" for QR-DQN, "categorical" for C51, or a `Head` of one's own.
         num_quantiles: Quantiles of the quantile head.
         num_atoms: Atoms of the categorical head.
         v_min: The categorical head's least return; None takes it from `return_range`.
         v_max: Its largest return, likewise.
-        return_range: The least and the largest discounted return there can be, as `Experience.return_range` says.
+        return_range: Bounds of the discounted return, as `Experience.return_range` gives them.
         munchausen_temperature: Of Munchausen targets (0.03 in their paper), which `double` has no part in; None
             leaves them out.
+        backend: What makes the updates: "rust" for `QNetwork` on a CPU, "torch" for any network, head and device;
+            "auto" takes Rust where it does the same and nothing that it replaces is overridden.
+        cuda_graph: On a GPU, make each round one CUDA graph; it is compared with an eager round first.
+        optimizer: Called with the parameters, returns an optimizer in place of Adam; the learning-rate settings are
+            then its own.
         network: A module of one's own from observations (B, ...) to action values (B, num_actions), or to
             (B, num_actions, N) under a head of N numbers, used instead of `QNetwork`; give it to
             `load_from_checkpoint` too.
+        observation_shape: One observation's shape, where it has several axes; None for (observation_size,).
+        seed: The default network's initial weights derive from it, whatever torch's global random state is.
+
+    Raises:
+        ValueError: A number is out of its range, or `network` does not fit.
+        TypeError: `network` is not a module.
+
+    Example:
+        >>> experience = Experience("CartPole-v1")
+        >>> dqn = DQN(experience.observation_size, experience.num_actions, hidden=(64, 64))
+        >>> L.Trainer(accelerator="cpu", max_epochs=20).fit(dqn, experience)
     """
 
     def __init__(
@@ -80,6 +121,7 @@ class DQN(L.LightningModule):
         *,
         dueling: bool = False,
         noisy: bool = False,
+        layer_norm: bool = False,
         double: bool = True,
         learning_rate: float = 1e-3,
         learning_rate_end: float | None = None,
@@ -89,103 +131,112 @@ class DQN(L.LightningModule):
         target_update_every: int = 100,
         tau: float = 1.0,
         average_updates: int | None = None,
-        head: Literal["value", "quantile", "categorical"] = "value",
+        head: Literal["value", "quantile", "categorical"] | Head = "value",
         num_quantiles: int = 32,
         num_atoms: int = 51,
         v_min: float | None = None,
         v_max: float | None = None,
         return_range: tuple[float, float] | None = None,
         munchausen_temperature: float | None = None,
+        backend: Literal["auto", "torch", "rust"] = "auto",
+        cuda_graph: bool = False,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
         network: nn.Module | None = None,
+        observation_shape: Sequence[int] | None = None,
+        seed: int = 0,
     ) -> None:
-        super().__init__()
         _check_positive(observation_size=observation_size, num_actions=num_actions, learning_rate=learning_rate)
         _check_positive(target_update_every=target_update_every, tau=tau)
         if tau > 1.0:
-            raise ValueError(f"tau={tau}: it is a share of the online network, at most 1")
+            raise ValueError(f"tau must be at most 1, a share of the online network, got {tau}")
         if loss not in LOSSES:
-            raise ValueError(f"loss={loss!r}: expected one of {sorted(LOSSES)}")
+            raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {loss!r}")
+        if backend not in ("auto", "torch", "rust"):
+            raise ValueError(f"backend must be auto, torch or rust, got {backend!r}")
         if learning_rate_end is not None and learning_rate_decay_updates < 1:
             raise ValueError(f"learning_rate_end={learning_rate_end} needs learning_rate_decay_updates of at least 1")
+        if optimizer is not None and not callable(optimizer):
+            raise TypeError(f"optimizer must be called with parameters, such as torch.optim.AdamW, got {optimizer!r}")
+        if not isinstance(head, str) and (isinstance(head, type) or not hasattr(head, "losses")):
+            raise TypeError(f"head must be value, quantile, categorical or a Head of your own, got {head!r}")
         optional = {"average_updates": average_updates, "munchausen_temperature": munchausen_temperature}
         _check_positive(**{name: value for name, value in optional.items() if value is not None})
-        self.save_hyperparameters(ignore=["network"])
+        support = support_of(v_min, v_max, return_range) if head == "categorical" else None
+        made_head: Head = (
+            make_head(head, loss=loss, num_quantiles=num_quantiles, num_atoms=num_atoms, support=support)
+            if isinstance(head, str)
+            else head
+        )
+        shape = (observation_size,) if observation_shape is None else tuple(observation_shape)
+        if math.prod(shape) != observation_size:
+            raise ValueError(f"observation_shape must have {observation_size} numbers in all, got {shape}")
+        if network is not None:
+            check_network(network, torch.zeros(1, *shape), num_actions, made_head.outputs)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            super().__init__(
+                QNetwork(
+                    observation_size,
+                    num_actions,
+                    hidden,
+                    dueling=dueling,
+                    outputs_per_action=made_head.outputs,
+                    noisy=noisy,
+                    layer_norm=layer_norm,
+                )
+                if network is None
+                else network,
+                made_head,
+                double=double,
+                munchausen_temperature=munchausen_temperature,
+                max_grad_norm=max_grad_norm,
+                target_update_every=target_update_every,
+                tau=tau,
+                average_updates=average_updates,
+            )
+        self.save_hyperparameters(ignore=["network", "optimizer", "seed", *([] if isinstance(head, str) else ["head"])])
         self.automatic_optimization = False
-        support = _support(v_min, v_max, return_range) if head == "categorical" else None
-        self.head = make_head(head, loss=loss, num_quantiles=num_quantiles, num_atoms=num_atoms, support=support)
-        self.q_network: nn.Module = network or QNetwork(
-            observation_size, num_actions, hidden, dueling=dueling, outputs_per_action=self.head.outputs, noisy=noisy
-        )
-        self.target_network: nn.Module = copy.deepcopy(self.q_network).requires_grad_(False)
-        reseed_noise(self.target_network)
-        self.averaged_network: nn.Module | None = (
-            None if average_updates is None else copy.deepcopy(self.target_network)
-        )
-        self.munchausen_temperature = munchausen_temperature
-        self.is_double = double
-        self.updates = 0
+        self.num_actions = num_actions
+        self.observation_shape = shape
+        self.backend = backend
+        self.cuda_graph = cuda_graph
+        self.learning_rate = learning_rate
+        self.learning_rate_end = learning_rate_end
+        self.learning_rate_decay_updates = learning_rate_decay_updates
+        self.return_range = return_range
+        self.support = support
         self.last_evaluation: Evaluation | None = None
-        self.example_input_array = torch.zeros(1, observation_size)
+        self.example_input_array = torch.zeros(1, *shape)
+        self._make_optimizer = optimizer
         self._td_error_sum = 0.0
         self._rounds = 0
+        if backend == "rust" and (reason := self._why_not_rust()) is not None:
+            raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """Return the action values (B, num_actions) of observations (B, ...).
-
-        In evaluation mode they are the averaged network's where there is one.
-        """
-        network = self.q_network if self.training or self.averaged_network is None else self.averaged_network
-        return self.head.means(self.head.returns(network(obs)))
-
-    # ---- the learning rule
-
-    @torch.no_grad()
-    def td_target(self, batch: Batch, target_outputs: Tensor | None = None) -> Tensor:
-        """Return rewards + discounts * next return as the head says it, (B,) or (B, N), without gradient.
-
-        `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
+    def act(
+        self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
+    ) -> int | NDArray[np.int64]:
+        """Return the greedy action of one observation as an int, or those of several (N, ...) as an array (N,).
 
         Args:
-            batch: With columns (B, ...).
-            target_outputs: The target network's (B, A) or (B, A, N) for `next_obs`, where they are known already.
+            obs: One observation of the network's shape, or several.
+            epsilon: Probability of a uniformly random action instead.
+            generator: Where random actions come from; None for a fresh one.
+
+        Raises:
+            ValueError: The observations have another shape.
         """
-        if target_outputs is None:
-            target_outputs = self.target_network(batch.next_obs)
-        is_munchausen = self.munchausen_temperature is not None
-        chooser_outputs = self.q_network(batch.next_obs) if self.is_double and not is_munchausen else None
-        own_outputs = self.target_network(batch.obs) if is_munchausen else None
-        return self._target_of_outputs(batch, target_outputs, chooser_outputs, own_outputs)
-
-    def _target_of_outputs(
-        self, batch: Batch, target_outputs: Tensor, chooser_outputs: Tensor | None, own_outputs: Tensor | None
-    ) -> Tensor:
-        """Return the target, given what it needs of the networks' outputs.
-
-        Args:
-            batch: With columns (B, ...).
-            target_outputs: The target network's (B, A) or (B, A, N) for `next_obs`.
-            chooser_outputs: The online network's, which choose the next action of a double target.
-            own_outputs: The target network's for `obs`, which a Munchausen target needs.
-        """
-        head = self.head
-        next_returns = head.returns(target_outputs)  # (B, A) or (B, A, N)
-        if self.munchausen_temperature is not None and own_outputs is not None:
-            terms = batch.actions, batch.rewards, batch.discounts
-            return munchausen_target(head, self.munchausen_temperature, *terms, head.returns(own_outputs), next_returns)
-        chooser_returns = next_returns if chooser_outputs is None else head.returns(chooser_outputs)
-        next_actions = head.means(chooser_returns).argmax(dim=1)  # (B,)
-        return head.target(batch.rewards, batch.discounts, of_actions(next_returns, next_actions))
-
-    def loss(self, batch: Batch, target_outputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient.
-
-        A distributional head's error is that of the expected return. `target_outputs` are as in `td_target`.
-        """
-        head, td_target = self.head, self.td_target(batch, target_outputs)  # (B,) or (B, N)
-        outputs = of_actions(self.q_network(batch.obs), batch.actions)  # (B,) or (B, N)
-        losses = head.losses(outputs, td_target)  # (B,)
-        loss = losses.mean() if batch.weights is None else (batch.weights * losses).mean()
-        return loss, head.means(td_target) - head.means(head.returns(outputs.detach()))
+        shape = self.observation_shape
+        array = np.asarray(obs)
+        rows = array[np.newaxis] if array.shape == shape else array
+        if rows.shape[1:] != shape:
+            raise ValueError(f"obs must have shape {shape}, or (N, {str(shape)[1:]} for several, got {array.shape}")
+        actions = self.greedy_actions(rows)
+        if epsilon > 0.0:
+            generator = generator or np.random.default_rng()
+            explores = generator.random(len(actions)) < epsilon
+            actions[explores] = generator.integers(self.num_actions, size=explores.sum())
+        return int(actions[0]) if rows is not array else actions
 
     # ---- rounds of updates
 
@@ -193,88 +244,121 @@ class DQN(L.LightningModule):
         """Refuse a Trainer that rounds of updates do not work under."""
         if stage != "fit":
             return
+        if self._compiler_ctx is not None:
+            raise ValueError("DQN cannot be compiled: compile its network instead, network=torch.compile(network)")
+        if not self.training:
+            # A loaded policy: Lightning leaves modes as they are, and the averaged weights would act.
+            self.train()
         check_trainer(self.trainer)
-        hparams = self.hparams
-        if hparams["head"] == "categorical" and hparams["return_range"] is not None:
-            support = _support(hparams["v_min"], hparams["v_max"], hparams["return_range"])
-            warn_of_narrow_support(support, hparams["return_range"])
+        self._check_sizes()
+        # Layers may have been replaced since it last acted.
+        self._acting.clear()
+        is_torch = self.backend == "torch" or self._why_not_rust() is not None
+        if is_torch and self.device.type == "cpu" and torch.get_num_threads() > 1:
+            logger.info(
+                "torch uses %d threads; for small networks one is fastest: torch.set_num_threads(1)",
+                torch.get_num_threads(),
+            )
+        if self.support is not None and self.return_range is not None:
+            warn_of_narrow_support(self.support, self.return_range)
+
+    def _check_sizes(self) -> None:
+        for name in ("observation_size", "num_actions"):
+            found, own = getattr(self._experience, name, None), self.hparams[name]
+            if found not in (None, own):
+                raise ValueError(f"{name} must be {found} as the Experience's, got {own}; use experience.{name}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return Adam over flat parameters, and the learning rate's schedule over `updates`."""
-        hparams = self.hparams
-        optimizer = FlatAdam(self.q_network.parameters(), lr=hparams["learning_rate"])
-        self._layers = direct_layers(self.q_network)
-        self._updater = Updater(
-            self._gradients,
-            optimizer,
-            self.q_network,
-            self.target_network,
-            self.averaged_network,
-            **{name: hparams[name] for name in ("max_grad_norm", "target_update_every", "tau", "average_updates")},
-        )
-        end, duration = hparams["learning_rate_end"], hparams["learning_rate_decay_updates"]
-        end_factor = 1.0 if end is None else end / hparams["learning_rate"]
+        """Return Adam over flat parameters with the learning rate's schedule over `updates`, or `optimizer`'s own.
+
+        Override it for any other: with an optimizer that is not acro's, updates are made by torch.
+        """
+        if self._make_optimizer is not None:
+            self.optimizer = self._make_optimizer(self.q_network.parameters())
+            return self.optimizer
+        self.optimizer = optimizer = FlatAdam(self.q_network.parameters(), lr=self.learning_rate)
+        self.rounds = None
+        if self.cuda_graph:
+            if self.device.type != "cuda":
+                raise ValueError(f"cuda_graph must be False on {self.device}: CUDA graphs need a GPU")
+            self.rounds = CapturedRounds(self, optimizer)
+        elif self.backend != "torch":
+            reason = self._why_not_rust()
+            if reason is None:
+                self.rounds = rust_rounds.RustRounds(self, optimizer)
+            elif self.backend == "rust":
+                raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
+        end, duration = self.learning_rate_end, self.learning_rate_decay_updates
+        end_factor = 1.0 if end is None else end / self.learning_rate
 
         def factor(_: int) -> float:
             return 1.0 + (end_factor - 1.0) * (min(self.updates / duration, 1.0) if duration else 0.0)
 
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, factor)}
 
+    def on_train_start(self) -> None:
+        """Take the Trainer's optimizer for one's own."""
+        self._adopt_optimizer()
+
+    def _adopt_optimizer(self) -> LightningOptimizer:
+        """Return the Trainer's optimizer, which a subclass or a callback may have brought: it makes the steps then."""
+        wrapped = self.optimizers()
+        if not isinstance(wrapped, LightningOptimizer):
+            raise ValueError(f"configure_optimizers must return one optimizer for DQN's updates, got {wrapped}")
+        if wrapped.optimizer is not vars(self).get("optimizer"):
+            self.optimizer, self.rounds = wrapped.optimizer, None
+        return wrapped
+
     def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
-        """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...)."""
+        """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...).
+
+        Raises:
+            FloatingPointError: The temporal-difference errors are not finite.
+        """
         if len(batch.rewards) == 0:
             return
-        # Lightning's wrapped pair costs as much as an update: it serves for the round's last one only, so that
-        # `global_step` counts rounds and callbacks around the optimizer run once a round.
-        wrapped = cast(LightningOptimizer, self.optimizers())
-        if self._is_captured:
-            td_errors = self._count(self._updater.captured_round(batch, self.updates, wrapped.step))
-        else:
-            on_device = Batch(*(None if column is None else column.to(self.device) for column in batch))
-            td_errors = self.update(on_device, self.manual_backward, wrapped.step)
-        cast(LambdaLR, self.lr_schedulers()).step()
-        if batch.weights is not None:
+        # Lightning's wrapped optimizer costs as much as an update, so it takes a round's last step only.
+        wrapped = self._adopt_optimizer()
+        if not isinstance(self.rounds, CapturedRounds):  # they copy it into memory of their own
+            batch = batch.to(self.device)
+        td_errors = self.learn(batch, backward=self.manual_backward, step=wrapped.step)
+        for scheduler in self._schedulers():
+            scheduler.step()
+        self._watch(td_errors)
+        if batch.weights is not None and self._experience is not None:
             self._experience.update_priorities(batch.indices, td_errors)
 
-    def update(
-        self,
-        batch: Batch,
-        last_backward: Callable[[Tensor], None] = torch.Tensor.backward,
-        last_step: Callable[[], Any] | None = None,
-    ) -> Tensor:
-        """Make one gradient update per minibatch; return all temporal-difference errors (M, B).
+    def _schedulers(self) -> list[Any]:
+        schedulers = self.lr_schedulers()
+        if schedulers is None:
+            return []
+        return list(schedulers) if isinstance(schedulers, list) else [schedulers]
 
-        `configure_optimizers` must have been called; without a Trainer, call it yourself.
-        """
-        return self._count(self._updater.round(batch, self.updates, last_backward, last_step))
-
-    @property
-    def _is_captured(self) -> bool:
-        """Whether a round is one CUDA graph: on a GPU, with acro's own network and no noise from the CPU."""
-        return self.device.type == "cuda" and self._layers is not None
-
-    def _count(self, td_errors: Tensor) -> Tensor:
-        self.updates += len(td_errors)
+    def _watch(self, td_errors: Tensor) -> None:
+        # A sum of squares is finite only if every term is; one number a round is asked of the device.
+        if not torch.linalg.vector_norm(td_errors).isfinite():
+            raise FloatingPointError(
+                f"the temporal-difference errors are not finite after {self.updates} updates: a reward, an "
+                "observation or a weight is NaN or infinite; a lower learning_rate or max_grad_norm may help"
+            )
         # The mean of the last minibatch's absolute errors, in one operation.
         self._td_error_sum += torch.linalg.vector_norm(td_errors[-1], ord=1).item() / td_errors.shape[1]
         self._rounds += 1
-        return td_errors
 
-    def _gradients(
-        self, batch: Batch, answers: Answers, optimizer: FlatAdam, last_backward: Callable[[Tensor], None]
-    ) -> Iterator[Tensor]:
-        if self._layers is None:
-            return autograd_gradients(self.loss, batch, answers, optimizer, last_backward)
-        is_munchausen = self.munchausen_temperature is not None
-        return direct_gradients(
-            self._layers,
-            self.head,
-            self._target_of_outputs,
-            batch,
-            answers,
-            is_double=self.is_double and not is_munchausen,
-            is_munchausen=is_munchausen,
-        )
+    def _why_not_rust(self) -> str | None:
+        """Return why Rust cannot make the updates; None if it can."""
+        hooks = [
+            name
+            for name in ("manual_backward", "backward", *UPDATE_HOOKS)
+            if getattr(type(self), name) is not getattr(L.LightningModule, name)
+        ]
+        if hooks:
+            return f"{type(self).__name__} overrides {', '.join(hooks)}"
+        if self._make_optimizer is not None:
+            return "optimizer is given"
+        if self._trainer is not None and (callback := with_update_hooks(self.trainer)) is not None:
+            return f"the callback {type(callback).__name__} has hooks around single updates"
+        return rust_rounds.why_not(self)
 
     def on_validation_model_zero_grad(self) -> None:
         """Leave the gradients: they are views of the optimizer's flat tensor."""
@@ -284,29 +368,36 @@ class DQN(L.LightningModule):
     def validation_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
         """Play greedy episodes in environments of their own, and log them beside what training did since."""
         self.last_evaluation = evaluate(self, *episodes, device=self.device)
-        self._log({**self.last_evaluation.metrics(), **self._training_metrics()})
+        metrics = self.last_evaluation.metrics("eval")
+        # Lightning's own bar shows it.
+        self.log("eval/return", metrics.pop("eval/return"), prog_bar=True, batch_size=1)
+        self.log_dict({**metrics, **self._training_metrics()}, batch_size=1)
 
     def test_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
-        """Play greedy episodes from starts that never served to choose a checkpoint."""
+        """Play greedy episodes from held-out starts, not used for model selection."""
         self.last_evaluation = evaluate(self, *episodes, device=self.device)
-        self._log(self.last_evaluation.metrics())
+        self.log_dict(self.last_evaluation.metrics("test"), batch_size=1)
 
     def _training_metrics(self) -> dict[str, float]:
         metrics = {"epoch": float(self.current_epoch), "train/updates": float(self.updates)}
         if self._rounds:
             metrics["train/td_error"] = self._td_error_sum / self._rounds
+            metrics["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
+            metrics |= {f"train/{name}": float(number) for name, number in self.numbers.items()}
         self._td_error_sum, self._rounds = 0.0, 0
         return metrics if self._experience is None else {**metrics, **self._experience.metrics()}
 
-    def _log(self, metrics: dict[str, float]) -> None:
-        self.log_dict(metrics, batch_size=1)
-
     @property
-    def _experience(self) -> Any:
+    def _experience(self) -> ExperienceSource | None:
         """The trainer's data module; None where batches come from a plain loader."""
         return getattr(self.trainer, "datamodule", None)
 
     # ---- checkpoints
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return a trained module in evaluation mode, ready to act, as Lightning's own method does otherwise."""
+        return super().load_from_checkpoint(*args, **kwargs).eval()
 
     def check_resumable(self, checkpoint: dict[str, Any]) -> None:
         """Check that training can continue from `checkpoint` with this network.
@@ -315,40 +406,50 @@ class DQN(L.LightningModule):
             ValueError: The checkpoint's network has other sizes.
         """
         found, here = checkpoint["hyper_parameters"], self.hparams
-        names = _SIZES + _SUPPORT if here["head"] == "categorical" else _SIZES
-        differing = [
-            f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in names if found[name] != here[name]
-        ]
+        names = _SIZES + _SUPPORT if here.get("head") == "categorical" else _SIZES
+        # A checkpoint from before a setting existed has what was the only way then: the default.
+        pairs = {name: (found.get(name, here.get(name)), here.get(name)) for name in names}
+        differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
         if (found["average_updates"] is None) != (here["average_updates"] is None):
             differing.append(f"average_updates is {found['average_updates']} in it, {here['average_updates']} here")
         if differing:
             raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")
+
+    def check_head(self, saved: dict[str, Any]) -> None:
+        """Check the head's class by what a checkpoint has `saved`: the same weights mean something else to another.
+
+        Raises:
+            ValueError: It is another one.
+        """
+        found, here = saved.get("head"), type(self.head).__name__
+        if found not in (None, here):
+            raise ValueError(f"this agent was trained with the head {found}, here it is {here}; give head={found}(...)")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters that are no parameters; leave the memory out of files of weights only."""
         if "optimizer_states" not in checkpoint and self._experience is not None:
             checkpoint.pop(type(self._experience).__qualname__, None)
         checkpoint[FORMAT_KEY] = FORMAT_VERSION
-        checkpoint["dqn"] = {"updates": self.updates, "td_error_sum": self._td_error_sum, "rounds": self._rounds}
+        checkpoint["dqn"] = {
+            "updates": self.updates,
+            "td_error_sum": self._td_error_sum,
+            "rounds": self._rounds,
+            "head": type(self.head).__name__,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the counters."""
+        """Continue the counters.
+
+        Raises:
+            ValueError: The checkpoint's head is another one.
+        """
         counters = checkpoint["dqn"]
-        self.updates, self._td_error_sum, self._rounds = (
-            counters["updates"],
-            counters["td_error_sum"],
-            counters["rounds"],
-        )
-
-
-def _support(v_min: float | None, v_max: float | None, return_range: tuple[float, float] | None) -> tuple[float, float]:
-    if return_range is None and (v_min is None or v_max is None):
-        raise ValueError("head='categorical' needs v_min and v_max, or a return_range such as Experience.return_range")
-    low, high = (0.0, 0.0) if return_range is None else return_range
-    return (low if v_min is None else v_min, high if v_max is None else v_max)
+        self.check_head(counters)
+        self.updates = counters["updates"]
+        self._td_error_sum, self._rounds = counters["td_error_sum"], counters["rounds"]
 
 
 def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
-            raise ValueError(f"{name}={value}: it must be above 0")
+            raise ValueError(f"{name} must be above 0, got {value}")

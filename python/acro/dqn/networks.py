@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from acro.dqn.noisy import NoisyLinear
 
@@ -22,6 +23,7 @@ class QNetwork(nn.Module):
         outputs_per_action: Numbers that a distributional head has for an action; None for one action value.
         noisy: Learned noise on the weights of the head and of every hidden layer but the first (Fortunato et al.
             2018), while training.
+        layer_norm: Normalise what goes into each ReLU (Ba et al. 2016), as PQN does (Gallici et al. 2024).
     """
 
     def __init__(
@@ -33,30 +35,38 @@ class QNetwork(nn.Module):
         dueling: bool = False,
         outputs_per_action: int | None = None,
         noisy: bool = False,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
+        self.observation_size = observation_size
         self.num_actions = num_actions
-        self.noisy = noisy
+        self.hidden = tuple(hidden)
         self.dueling = dueling
         self.outputs_per_action = outputs_per_action
-        *inner, last = itertools.pairwise(
-            [observation_size, *hidden, (num_actions + dueling) * (outputs_per_action or 1)]
-        )
-        linear = NoisyLinear if noisy else nn.Linear
-        first = [nn.Linear(*sizes) for sizes in inner[:1]]
-        self.layers = nn.ModuleList([*first, *(linear(*sizes) for sizes in [*inner[1:], last])])
+        self.noisy = noisy
+        self.layer_norm = layer_norm
+        last = (num_actions + dueling) * (outputs_per_action or 1)
+        linears: list[nn.Module] = [
+            (NoisyLinear if noisy and index else nn.Linear)(inputs, outputs)
+            for index, (inputs, outputs) in enumerate(itertools.pairwise([observation_size, *hidden, last]))
+        ]
+        if noisy and not hidden:
+            linears = [NoisyLinear(observation_size, last)]
+        if layer_norm:
+            normed = zip(linears, hidden, strict=False)
+            linears[:-1] = [nn.Sequential(linear, nn.LayerNorm(width)) for linear, width in normed]
+        self.layers = nn.ModuleList(linears)
+        self.built_as = repr(self)
+        """What layers it was made of: whoever works with its weights alone can see whether they still are."""
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return (B, num_actions) of observations (B, ...), with `outputs_per_action` as a last axis if it is given."""
         *hidden_layers, head = self.layers
-        activation = obs.flatten(1).float()
+        activation = obs.flatten(1).float()  # (B, observation_size)
         for layer in hidden_layers:
-            # In place: what a linear layer puts out is needed by nobody else, not even by its own backward pass.
-            activation = layer(activation).relu_()
-        return self.arrange(head(activation))
-
-    def arrange(self, outputs: Tensor) -> Tensor:
-        """Return what `forward` does, given the last layer's outputs (B, n)."""
+            # In place: what these layers put out is needed by nobody else, not even by their own backward pass.
+            activation = layer(activation).relu_()  # (B, width)
+        outputs: Tensor = head(activation)  # (B, n)
         if self.outputs_per_action is not None:
             outputs = outputs.view(len(outputs), -1, self.outputs_per_action)
         if not self.dueling:
@@ -64,9 +74,34 @@ class QNetwork(nn.Module):
         value, advantages = outputs[:, :1], outputs[:, 1:]
         return value + advantages - advantages.mean(dim=1, keepdim=True)
 
-    def arrange_gradient(self, gradient: Tensor) -> Tensor:
-        """Return the gradient by the last layer's outputs (B, n), given the one by what `arrange` returns."""
-        if self.dueling:
-            value_gradient = gradient.sum(dim=1, keepdim=True)
-            gradient = torch.cat((value_gradient, gradient - value_gradient / gradient.shape[1]), dim=1)
-        return gradient.flatten(1)
+
+def check_network(network: nn.Module, obs: Tensor, num_actions: int, outputs: int | None) -> None:
+    """Check that `network` answers an observation `obs` (1, ...) as the learning rule needs it.
+
+    Raises:
+        TypeError: It is no module.
+        ValueError: It fails, answers in another shape, or has batch normalisation.
+    """
+    if isinstance(network, type):
+        raise TypeError(f"network must be a module, got the class {network.__name__}; give {network.__name__}()")
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}")
+    if any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise ValueError("network must have no BatchNorm, whose statistics acting alone would change; use LayerNorm")
+    expected = (1, num_actions) if outputs is None else (1, num_actions, outputs)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            found = network(obs)
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        hint = "" if obs.dim() > 2 else "; where observations have several axes, give observation_shape"
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"network must take observations {tuple(obs.shape)} of float32, and failed: {reason}{hint}"
+        ) from error
+    finally:
+        network.train(was_training)
+    if not isinstance(found, Tensor) or found.shape != expected:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"network must return {expected} for one observation, got {shape}")

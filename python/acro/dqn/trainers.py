@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import lightning as L
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 
@@ -11,6 +13,9 @@ _REFUSED_CALLBACKS = {
     LearningRateFinder: "it reads the loss that training_step returns, and here it returns none; search with Optuna",
     BatchSizeFinder: "it looks for what fits in memory, not for what learns; choose data.batch_size yourself",
 }
+
+# Lightning's hooks for the inside of an update.
+UPDATE_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
 
 
 def check_trainer(trainer: L.Trainer) -> None:
@@ -23,7 +28,24 @@ def check_trainer(trainer: L.Trainer) -> None:
         raise ValueError(f"acro trains on one device, this Trainer has {trainer.world_size}: use devices=1")
     if trainer.precision != "32-true":
         raise ValueError(f"acro trains in 32-bit, this Trainer has precision {trainer.precision!r}: leave it out")
+    if trainer.gradient_clip_val is not None:
+        raise ValueError("gradient_clip_val does not reach a DQN, which makes its own updates: use model.max_grad_norm")
+    if trainer.accumulate_grad_batches != 1:
+        raise ValueError(
+            f"accumulate_grad_batches={trainer.accumulate_grad_batches} does not work with DQN, which makes its own "
+            "updates: use a larger data.batch_size; gradients are clipped by model.max_grad_norm"
+        )
+    if trainer.max_steps != -1 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        raise ValueError(f"max_steps={trainer.max_steps} would count rounds: bound the run by max_epochs")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         for refused, advice in _REFUSED_CALLBACKS.items():
             if isinstance(callback, refused):
                 raise ValueError(f"{refused.__name__} does not work with DQN: {advice}")
+
+
+def with_update_hooks(trainer: L.Trainer) -> L.Callback | None:
+    """Return a callback of `trainer` with hooks for the inside of an update; None if there is none."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if any(getattr(type(callback), name) is not getattr(L.Callback, name) for name in UPDATE_HOOKS):
+            return cast(L.Callback, callback)
+    return None

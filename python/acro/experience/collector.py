@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from acro import envs
+from acro.envs.finite import check_finite
 from acro.evaluation import greedy_actions
 from acro.experience.exploration import GREEDY, EpsilonGreedy
 from acro.replay import ReplayMemory
+
+logger = logging.getLogger(__name__)
 
 
 class EpisodeLog:
@@ -81,7 +85,9 @@ class Collector:
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
         # Environments whose next step only resets them (next-step mode).
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
+        envs.record(env)
         self._obs, _ = env.reset(seed=seed)
+        check_finite(env, 0, self._obs)
 
     def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> None:
         """Step every environment once; `num_envs` environment steps."""
@@ -92,13 +98,17 @@ class Collector:
         next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
         self.env_steps += self.env.num_envs
+        check_finite(self.env, self.env_steps, next_obs, rewards)
         self._returns += rewards
         self._lengths += 1
         if self._autoreset_mode is AutoresetMode.NEXT_STEP:
             self._remember_acted(actions, rewards, next_obs, terminated, truncated)
             self._resetting = ended
         else:
-            final_obs = _with_final_obs(next_obs, infos) if ended.any() else next_obs
+            final_obs = next_obs
+            if ended.any():
+                final_obs = _with_final_obs(next_obs, infos)
+                check_finite(self.env, self.env_steps, final_obs)
             self.memory.extend(self._obs, actions, rewards, final_obs, terminated, truncated)
             if self._autoreset_mode is AutoresetMode.DISABLED and ended.any():
                 next_obs, _ = self.env.reset(options={"reset_mask": ended})
@@ -161,11 +171,31 @@ class Collector:
         if state["env"] is None:
             self.exploration.end_episodes(np.ones(self.env.num_envs, dtype=np.bool_))
             return
-        envs.load_state_dict(self.env, state["env"])
         self._obs = state["obs"].copy()
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]
         self._resetting[:] = state["resetting"]
+        restored = envs.load_state_dict(self.env, state["env"])
+        if restored.obs is not None:
+            self._continue_from(restored.obs, restored.differences)
+
+    def _continue_from(self, obs: NDArray[np.generic], differences: dict[int, str]) -> None:
+        """Begin new episodes where the old ones could not be continued, and say why."""
+        if any(
+            index not in differences and now.tobytes() != then.tobytes()
+            for index, (now, then) in enumerate(zip(obs, self._obs, strict=True))
+        ):
+            # A wrapper around the vector environment has a state that nobody gives.
+            obs, _ = self.env.reset()
+            differences = dict.fromkeys(range(self.env.num_envs), "is shown differently by the vector's wrappers")
+        if not differences:
+            return
+        reasons = "; ".join(f"environment {index} {reason}" for index, reason in differences.items())
+        logger.warning("%s: their episodes start afresh, the rest continues exactly", reasons)
+        fresh = list(differences)
+        self._obs[fresh] = obs[fresh]
+        self._returns[fresh], self._lengths[fresh], self._resetting[fresh] = 0.0, 0, False
+        self.exploration.end_episodes(np.isin(np.arange(self.env.num_envs), fresh))
 
 
 def _with_final_obs(next_obs: NDArray[np.generic], infos: dict[str, Any]) -> NDArray[np.generic]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import lightning as L
@@ -11,10 +13,12 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acro import envs
-from acro.dqn.heads import return_range
+from acro.envs.facts import return_range, step_limit, vector_step_limit
+from acro.envs.facts import reward_range as known_reward_range
 from acro.evaluation import Episodes
 from acro.experience.collector import Collector
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
@@ -29,15 +33,6 @@ _ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
 # What must be the same for a checkpoint to continue.
 _SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized")
 
-# What one step gives at least and at most, by Gymnasium's documentation, which environments themselves do not say.
-_REWARD_RANGES = {
-    "acro/Acrobot-v1": (-1.0, 0.0),
-    "Acrobot-v1": (-1.0, 0.0),
-    "CartPole-v0": (0.0, 1.0),
-    "CartPole-v1": (0.0, 1.0),
-    "MountainCar-v0": (-1.0, 0.0),
-}
-
 
 class Experience(L.LightningDataModule):
     """Rounds of experience from a vector environment, through a replay memory.
@@ -46,7 +41,8 @@ class Experience(L.LightningDataModule):
     happened, and draws the minibatches of all updates that are then due, as one `Batch` with axes (M, B).
 
     Args:
-        env_id: A Gymnasium environment with a Box observation and Discrete actions ("module:Name-v0" imports module).
+        env_id: A Gymnasium environment with a Box observation and Discrete actions ("module:Name-v0" imports module),
+            or a function that makes it (here or as "module:function"); with a parameter `num_envs`, a vector of them.
         num_envs: Environments stepped side by side.
         capacity: Transitions that the memory holds.
         batch_size: Transitions in a minibatch.
@@ -78,7 +74,7 @@ class Experience(L.LightningDataModule):
 
     def __init__(
         self,
-        env_id: str = "acro/Acrobot-v1",
+        env_id: str | Callable[..., Any] = "acro/Acrobot-v1",
         num_envs: int = 8,
         capacity: int = 100_000,
         batch_size: int = 128,
@@ -107,12 +103,15 @@ class Experience(L.LightningDataModule):
         reward_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
+        self.env_id = env_id
+        # Checkpoints hold no code: of a function they get the name.
+        env_id = envs.name_of(env_id)
         self.save_hyperparameters()
         _check(num_envs=num_envs, capacity=capacity, batch_size=batch_size, n_step=n_step, eval_episodes=eval_episodes)
         if capacity < num_envs:
-            raise ValueError(f"capacity={capacity} is smaller than num_envs={num_envs}: each needs a place at least")
+            raise ValueError(f"capacity must be at least num_envs={num_envs}, got {capacity}")
         if not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"gamma={gamma}: a discount factor lies in [0, 1]")
+            raise ValueError(f"gamma must be from 0 to 1, got {gamma}")
         if n_step_end is not None:
             _check(n_step_end=n_step_end, n_step_decay_steps=n_step_decay_steps)
         for name, value in {
@@ -120,23 +119,33 @@ class Experience(L.LightningDataModule):
             "learning_starts_steps": learning_starts_steps,
         }.items():
             if not value >= 0:
-                raise ValueError(f"{name}={value}: it must be at least 0")
+                raise ValueError(f"{name} must be at least 0, got {value}")
         for name, value in {"epsilon_start": epsilon_start, "epsilon_end": epsilon_end}.items():
             if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name}={value}: a probability lies in [0, 1]")
+                raise ValueError(f"{name} must be from 0 to 1, got {value}")
         check_zeta_exponent(zeta_exponent)
         if autoreset_mode not in (modes := [mode.value for mode in AutoresetMode]):
-            raise ValueError(f"autoreset_mode={autoreset_mode!r}: expected one of {modes}")
+            raise ValueError(f"autoreset_mode must be one of {modes}, got {autoreset_mode!r}")
         _check_multiple("steps_per_round", steps_per_round, "num_envs", num_envs)
         _check_multiple("steps_per_epoch", steps_per_epoch, "steps_per_round", steps_per_round)
 
-        self.env_id = env_id
         self.env_kwargs = dict(env_kwargs or {})
         self.seed = seed
+        self.num_envs = num_envs
+        self.capacity = capacity
         self.batch_size = batch_size
+        self.learning_starts_steps = learning_starts_steps
+        self.updates_per_step = updates_per_step
+        self.steps_per_round = steps_per_round
         self.steps_per_epoch = steps_per_epoch
+        self.gamma = gamma
+        self.zeta_exponent = zeta_exponent
+        self.prioritized = prioritized
+        self.alpha = alpha
+        self.eval_episodes = eval_episodes
+        self.reward_range = reward_range
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
-        self.observation_space, self.action_space, self._step_limit = _describe(env_id, self.env_kwargs)
+        self.observation_space, self.action_space, self._step_limit = _describe(self.env_id, self.env_kwargs)
         self._autoreset_mode = AutoresetMode(autoreset_mode)
         self._n_step = LinearSchedule(n_step, n_step if n_step_end is None else n_step_end, n_step_decay_steps)
         self._beta = LinearSchedule(beta_start, 1.0, beta_steps)
@@ -147,6 +156,24 @@ class Experience(L.LightningDataModule):
             else ExponentialSchedule(epsilon_start, epsilon_decay_per_episode, epsilon_end)
         )
         self.collector: Collector | None = None
+        self._priorities: NDArray[np.float64] | None = None
+        """Of the last round's transitions."""
+        self._began: tuple[float, int] | None = None
+        """When this process began to train, in seconds, and after how many environment steps."""
+
+    def __repr__(self) -> str:
+        done = (
+            "not begun"
+            if self.collector is None
+            else f"{self.env_steps} steps, {len(self.collector.episodes)} episodes"
+        )
+        return (
+            f"Experience({self.hparams['env_id']!r}, num_envs={self.hparams['num_envs']}, seed={self.seed}): "
+            f"observations {self.observation_shape}, {self.num_actions} actions; {done}"
+        )
+
+    # Lightning's would ask for a round.
+    __str__ = __repr__
 
     # ---- what others ask
 
@@ -154,6 +181,11 @@ class Experience(L.LightningDataModule):
     def observation_size(self) -> int:
         """Numbers in one observation."""
         return math.prod(self.observation_space.shape)
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """One observation's shape."""
+        return self.observation_space.shape
 
     @property
     def num_actions(self) -> int:
@@ -175,22 +207,27 @@ class Experience(L.LightningDataModule):
     @property
     def return_range(self) -> tuple[float, float] | None:
         """The least and the largest discounted return of an episode; None where `reward_range` is not known."""
-        reward_range = self.hparams["reward_range"] or _REWARD_RANGES.get(self.env_id)
-        if reward_range is None:
-            return None
-        return return_range(reward_range, self.hparams["gamma"], self._step_limit)
+        rewards = self.reward_range or known_reward_range(self.env_id)
+        return None if rewards is None else return_range(rewards, self.gamma, self._step_limit)
 
     def metrics(self) -> dict[str, float]:
         """Return what a logger gets, by name; "step" is Lightning's name for the x axis."""
         if self.collector is None:
             return {}
-        return {"step": float(self.env_steps), "train/epsilon": self.epsilon, **self.collector.episodes.metrics()}
+        metrics = {"step": float(self.env_steps), "train/epsilon": self.epsilon, **self.collector.episodes.metrics()}
+        if self._priorities is not None:
+            metrics["train/priority_spread"] = float(self._priorities.std() / self._priorities.mean())
+        if self._began is not None:
+            began_at, began_steps = self._began
+            seconds = time.monotonic() - began_at
+            metrics |= {"time/seconds": seconds, "time/steps_per_second": (self.env_steps - began_steps) / seconds}
+        return metrics
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
         """Make the sampled transitions as likely as their temporal-difference errors are large."""
         # Schaul et al. (2016), section 3.3: a small constant, so that an error of 0 can be drawn again.
-        priorities = td_errors.abs().double() + 1e-6
-        self._collecting.memory.update_priorities(indices.cpu().numpy(), priorities.cpu().numpy())
+        self._priorities = (td_errors.abs().double() + 1e-6).cpu().numpy()
+        self._collecting.memory.update_priorities(indices.cpu().numpy(), self._priorities)
 
     @property
     def _collecting(self) -> Collector:
@@ -206,24 +243,26 @@ class Experience(L.LightningDataModule):
         """Make the environments and the memory when training is about to start."""
         if stage != "fit" or self.collector is not None:
             return
-        hparams = self.hparams
         memory = ReplayMemory.from_spaces(
-            hparams["capacity"],
+            self.capacity,
             self.observation_space,
             self.action_space,
-            num_envs=hparams["num_envs"],
+            num_envs=self.num_envs,
             seed=self._derived_seed(_MEMORY),
-            prioritized=hparams["prioritized"],
-            alpha=hparams["alpha"],
+            prioritized=self.prioritized,
+            alpha=self.alpha,
         )
-        exploration = EpsilonGreedy(
-            hparams["num_envs"],
+        env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self._autoreset_mode, **self.env_kwargs)
+        self.collector = Collector(env, memory, self.make_exploration(), seed=self._derived_seed(_ENVIRONMENT))
+
+    def make_exploration(self) -> EpsilonGreedy:
+        """Return what chooses the exploratory actions; override it for another kind."""
+        return EpsilonGreedy(
+            self.num_envs,
             self.num_actions,
-            zeta_exponent=hparams["zeta_exponent"],
+            zeta_exponent=self.zeta_exponent,
             seed=self._derived_seed(_EXPLORATION),
         )
-        env = envs.make_vec(self.env_id, hparams["num_envs"], autoreset_mode=self._autoreset_mode, **self.env_kwargs)
-        self.collector = Collector(env, memory, exploration, seed=self._derived_seed(_ENVIRONMENT))
 
     def teardown(self, stage: str) -> None:
         """Close the environments."""
@@ -237,6 +276,8 @@ class Experience(L.LightningDataModule):
 
     def train_dataloader(self) -> Rounds:
         """Return an epoch's rounds; each is made when it is asked for."""
+        if self._began is None:
+            self._began = time.monotonic(), self.env_steps
         return Rounds(self.round, self.rounds_per_epoch)
 
     def val_dataloader(self) -> EpisodeLoader:
@@ -252,7 +293,7 @@ class Experience(L.LightningDataModule):
         return self._episodes(_TEST, 0)
 
     def _episodes(self, purpose: int, index: int) -> Episodes:
-        return Episodes(self.env_id, self.hparams["eval_episodes"], self._derived_seed(purpose, index), self.env_kwargs)
+        return Episodes(self.env_id, self.eval_episodes, self._derived_seed(purpose, index), self.env_kwargs)
 
     def _derived_seed(self, purpose: int, index: int = 0) -> int:
         # 31 bits, since episode i is reset with `seed + i` and some environments take no more than 32.
@@ -264,7 +305,7 @@ class Experience(L.LightningDataModule):
         """Step the environments, remember, and return the minibatches (M, B) of the updates that are due."""
         collector, module = self._collecting, cast(L.Trainer, self.trainer).lightning_module
         due = self._updates_due()
-        for _ in range(self.hparams["steps_per_round"] // self.hparams["num_envs"]):
+        for _ in range(self.steps_per_round // self.num_envs):
             collector.step(module, self.epsilon, module.device)
         return self._sample(self._updates_due() - due)
 
@@ -272,13 +313,13 @@ class Experience(L.LightningDataModule):
         return self._collecting.memory.sample(
             (updates, self.batch_size),
             n_step=round(self._n_step(self.env_steps)),
-            gamma=self.hparams["gamma"],
+            gamma=self.gamma,
             beta=self._beta(self.env_steps),
         ).as_tensors()
 
     def _updates_due(self) -> int:
-        learning_steps = max(0, self.env_steps - self.hparams["learning_starts_steps"])
-        return int(self.hparams["updates_per_step"] * learning_steps)
+        learning_steps = max(0, self.env_steps - self.learning_starts_steps)
+        return int(self.updates_per_step * learning_steps)
 
     # ---- state: all that a resumed run needs beyond the module's own
 
@@ -316,25 +357,32 @@ class Experience(L.LightningDataModule):
         collector = to_arrays(state["collector"])
         if collector["env"] is None:
             logger.warning(
-                "%s cannot give its state: its episodes start afresh, the rest continues exactly", self.env_id
+                "%s cannot give its state: its episodes start afresh, the rest continues exactly",
+                envs.name_of(self.env_id),
             )
         self.collector.load_state_dict(collector)
 
 
-def _describe(env_id: str, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete, float]:
+def _describe(env_id: str | envs.EnvFactory, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete, float]:
     """Return the spaces and after how many steps an episode is cut, infinity for never."""
+    env_id = envs.find(env_id)
+    if envs.makes_vectors(env_id):
+        many = envs.make_vec(env_id, 1, **env_kwargs)
+        many.close()
+        limit = vector_step_limit(many) or math.inf
+        return cast(Box, many.single_observation_space), cast(Discrete, many.single_action_space), limit
     env = envs.make(env_id, **env_kwargs)
     env.close()
-    limit = None if env.spec is None else env.spec.max_episode_steps
-    return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit or math.inf
+    limit = step_limit(env) or math.inf
+    return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit
 
 
 def _check(**counts: int) -> None:
     for name, value in counts.items():
         if value < 1:
-            raise ValueError(f"{name}={value}: it must be at least 1")
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
     if value < 1 or value % unit:
-        raise ValueError(f"{name}={value}: it must be a multiple of {unit_name}={unit}")
+        raise ValueError(f"{name} must be a multiple of {unit_name}={unit}, got {value}")

@@ -45,7 +45,7 @@ class ExponentialSchedule:
 def check_zeta_exponent(exponent: float | None) -> None:
     """Raise a ValueError unless `exponent` is None or makes a zeta distribution."""
     if exponent is not None and not exponent > 1.0:
-        raise ValueError(f"zeta_exponent={exponent}: a zeta distribution needs an exponent above 1, or None")
+        raise ValueError(f"zeta_exponent must be above 1 or None, got {exponent}")
 
 
 class EpsilonGreedy:
@@ -71,8 +71,11 @@ class EpsilonGreedy:
         self._held_actions = np.zeros(num_envs, dtype=np.int64)
         self._remaining_steps = np.zeros(num_envs, dtype=np.int64)
 
-    def explore(self, epsilon: float) -> NDArray[np.int64]:
-        """Return the next exploratory actions (num_envs,) int64; `GREEDY` where an environment does not explore."""
+    def explore(self, epsilon: float | NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the next exploratory actions (num_envs,) int64; `GREEDY` where an environment does not explore.
+
+        `epsilon` is one probability, or one for each environment (num_envs,).
+        """
         starting = self._generator.random(len(self._remaining_steps)) < epsilon
         # Most steps, once epsilon is small.
         if not (starting.any() or self._remaining_steps.any()):

@@ -12,7 +12,8 @@ from runs import differences, last_checkpoint, train
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from acro import DQN
-from acro.dqn.captured import StaticInputs
+from acro.dqn.cuda_graph import CapturedRounds, StaticInputs, plain_round, round_inputs
+from acro.dqn.optimizer import FlatAdam
 from acro.replay import Batch
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -29,32 +30,71 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("device", [CPU, pytest.param(GPU, marks=needs_gpu)], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("is_prioritized", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_captured_rounds_learn_what_plain_ones_do(variant: str, is_prioritized: bool, device: torch.device) -> None:
-    plain, captured = modules = [make(VARIANTS[variant], device) for _ in range(2)]
+def test_what_is_captured_is_a_round_but_for_its_last_step(variant: str, is_prioritized: bool) -> None:
+    """On the CPU, without capturing: the same numbers as the loop's, with shares and learning rate as inputs."""
+    plain, other = modules = [make(VARIANTS[variant], CPU) for _ in range(2)]
     for seed, count in enumerate([5, 1, 5, 5, 2]):
         rounds = random_rounds(count, is_prioritized=is_prioritized, seed=seed)
-        on_device = Batch(*(None if column is None else column.to(device) for column in rounds))
-        expected = plain.update(on_device)
-        found = captured._count(
-            captured._updater.captured_round(rounds, captured.updates, captured.optimizer.step_directly)
-        )
+        expected = plain.learn(rounds)
+        found = plain_round(other, adam_of(other), round_inputs(other, adam_of(other), rounds))
+        other.updates += count - 1
+        other.optimizer.step()
+        other.follow()
+        other.average(count)
         torch.testing.assert_close(found, expected)
         for module in modules:
             module.optimizer.param_groups[0]["lr"] *= 0.7
 
-    assert captured.updates == plain.updates == 18
+    assert other.updates == plain.updates == 18
+    for left, right in zip(other.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+@needs_gpu
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_captured_rounds_learn_what_plain_ones_do(variant: str) -> None:
+    plain, captured = (make({**VARIANTS[variant], "cuda_graph": is_captured}, GPU) for is_captured in (False, True))
+    assert isinstance(captured.rounds, CapturedRounds)
+    for seed, count in enumerate([5, 1, 5, 5, 2]):
+        rounds = random_rounds(count, seed=seed)
+        expected = plain.learn(rounds.to(GPU))
+        torch.testing.assert_close(captured.learn(rounds), expected)
+
     for left, right in zip(captured.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(left, right)
 
 
+@needs_gpu
+def test_rounds_go_on_without_a_graph_where_none_can_be_made() -> None:
+    class Unpredictable(DQN):
+        def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            loss, td_errors = super().loss(batch)
+            return loss * (1.0 if loss.item() > 0 else 2.0), td_errors
+
+    module = Unpredictable(4, 3, (8, 8), cuda_graph=True).to(GPU)
+    module.configure_optimizers()
+    with pytest.warns(UserWarning, match="rounds go on without a CUDA graph"):
+        module.learn(random_rounds(3))
+    assert (module.rounds, module.updates) == (None, 3)
+
+
+def test_cuda_graph_without_a_gpu_is_an_error() -> None:
+    with pytest.raises(ValueError, match="cuda_graph must be False on cpu: CUDA graphs need a GPU"):
+        DQN(4, 3, (8, 8), cuda_graph=True).configure_optimizers()
+
+
 def make(settings: dict[str, Any], device: torch.device) -> DQN:
     torch.manual_seed(0)
-    module = DQN(4, 3, (8, 8), target_update_every=3, **settings).to(device)
-    module.optimizer = module.configure_optimizers()["optimizer"]
+    module = DQN(4, 3, (8, 8), target_update_every=3, backend="torch", **settings).to(device)
+    module.configure_optimizers()
     return module
+
+
+def adam_of(module: DQN) -> FlatAdam:
+    assert isinstance(module.optimizer, FlatAdam)
+    return module.optimizer
 
 
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
@@ -66,18 +106,19 @@ def test_what_is_captured_stays_on_the_gpu(variant: str, monkeypatch: pytest.Mon
     def fused_adam(*columns: list[torch.Tensor], lr: torch.Tensor, **_: Any) -> None:
         stepped.append({tensor.device.type for column in columns for tensor in column} | {lr.device.type})
 
-    # It has no fake form.
+    # Neither has a fake form.
+    monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)
     monkeypatch.setattr(torch, "_fused_adam_", fused_adam)
     # The target network is a deep copy; its tensors must be fakes of the same mode.
     monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
     with FakeTensorMode(), torch.device("cuda:0"):
-        module = DQN(4, 3, (8, 8), target_update_every=3, **VARIANTS[variant])
+        module = DQN(4, 3, (8, 8), target_update_every=3, backend="torch", **VARIANTS[variant])
         module.configure_optimizers()
         columns = {name: torch.empty(3, 16) for name in ("rewards", "discounts", "weights")}
         columns |= {"obs": torch.empty(3, 16, 4), "next_obs": torch.empty(3, 16, 4)}
         columns |= {"actions": torch.empty(3, 16, dtype=torch.int64)}
         columns |= {"target_shares": torch.empty(2), "learning_rate": torch.empty(())}
-        td_errors = module._updater._all_but_last_step(columns)
+        td_errors = plain_round(module, adam_of(module), columns)
         with pytest.raises(DataDependentOutputException):
             td_errors.sum().item()
 
@@ -85,12 +126,10 @@ def test_what_is_captured_stays_on_the_gpu(variant: str, monkeypatch: pytest.Mon
     assert stepped == [{"cuda"}, {"cuda"}]
 
 
-@pytest.mark.parametrize("accelerator", ["cpu", pytest.param("gpu", marks=needs_gpu)])
-def test_run_of_captured_rounds_resumes_to_the_bit(
-    accelerator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(DQN, "_is_captured", True)
-    settings: dict[str, Any] = {"epochs": 2, "data": {"prioritized": True}, "accelerator": accelerator}
+@needs_gpu
+def test_run_of_captured_rounds_resumes_to_the_bit(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "data": {"prioritized": True}, "accelerator": "gpu"}
+    settings["model"] = {"cuda_graph": True}
     for name in ("straight", "stopped"):
         (tmp_path / name).mkdir()
     train(tmp_path / "straight", **settings)

@@ -1,0 +1,151 @@
+"""A round of updates as one CUDA graph: launching a kernel costs more than it computes for networks this small."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from acro.dqn.optimizer import FlatAdam
+from acro.replay import Batch
+
+if TYPE_CHECKING:
+    from acro.dqn.learner import Learner
+
+# What the learning rule reads of a batch.
+_COLUMNS = ("obs", "actions", "rewards", "next_obs", "discounts", "weights")
+# Of a tensor within the shared buffer, in bytes; more than any kernel asks for.
+_ALIGNMENT = 256
+# Libraries set themselves up in the first calls, which a graph cannot hold.
+_WARM_UP_ROUNDS = 3
+
+
+class StaticInputs:
+    """Tensors that stay in one place on a device, filled by a single copy from pinned memory.
+
+    Args:
+        like: Tensors of the same names, shapes and dtypes.
+        device: Where they are.
+    """
+
+    def __init__(self, like: Mapping[str, Tensor], device: torch.device) -> None:
+        sizes = [-(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT for tensor in like.values()]
+        self._pinned = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self._buffer = torch.empty_like(self._pinned, device=device)
+        self._starts = dict(zip(like, accumulate(sizes, initial=0), strict=False))
+        self._sources = self._views(self._pinned, like)
+        self.tensors = self._views(self._buffer, like)
+
+    def fill(self, values: Mapping[str, Tensor]) -> None:
+        """Copy `values`; the copy before must have been waited for, as asking for any result does."""
+        for name, source in self._sources.items():
+            source.copy_(values[name])
+        self._buffer.copy_(self._pinned, non_blocking=True)
+
+    def _views(self, buffer: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            name: buffer[start : start + like[name].nbytes].view(like[name].dtype).view(like[name].shape)
+            for name, start in self._starts.items()
+        }
+
+
+class CapturedRounds:
+    """What `Learner.learn` does but for its last step, as one CUDA graph for each number of minibatches.
+
+    A graph does the same each time: what differs between rounds (the learning rate, whether the target network is
+    updated) is an input. The first round of each size is made without a graph as well. Where the two differ, or no
+    graph can be made, a warning says so and the rounds go on without.
+    """
+
+    def __init__(self, learner: Learner, optimizer: FlatAdam) -> None:
+        self._learner = learner
+        self._optimizer = optimizer
+        self._graphs: dict[int, tuple[StaticInputs, torch.cuda.CUDAGraph, Tensor]] = {}
+
+    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor:
+        """Make the updates of `batch`, on the CPU; the next round overwrites what is returned."""
+        learner, count = self._learner, len(batch.rewards)
+        inputs = round_inputs(learner, self._optimizer, batch)
+        if count not in self._graphs:
+            try:
+                self._graphs[count] = self._capture(inputs)
+            except RuntimeError as error:
+                reason = str(error).split("\n", 1)[0]
+                warnings.warn(f"cuda_graph=True: rounds go on without a CUDA graph, {reason}", stacklevel=2)
+                learner.rounds = None
+                return learner.learn(batch.to(self._optimizer.flat.device), step=step)
+        static, graph, td_errors = self._graphs[count]
+        static.fill(inputs)
+        graph.replay()
+        learner.updates += count - 1
+        step()
+        learner.follow()
+        learner.average(count)
+        return td_errors
+
+    def _capture(self, inputs: Mapping[str, Tensor]) -> tuple[StaticInputs, torch.cuda.CUDAGraph, Tensor]:
+        """Return inputs, graph and outputs; everything that rounds change is left as it was."""
+        device = self._optimizer.flat.device
+        static = StaticInputs(inputs, device)
+        static.fill(inputs)
+        optimizer = self._optimizer
+        changed = [optimizer.flat, optimizer.flat_grad, *optimizer.state[optimizer.flat].values()]
+        changed += self._learner.target_network.parameters()
+        before = [tensor.detach().clone() for tensor in changed]
+
+        def restore() -> None:
+            with torch.no_grad():
+                for tensor, value in zip(changed, before, strict=True):
+                    tensor.copy_(value)
+
+        current = torch.cuda.current_stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP_ROUNDS):
+                restore()
+                expected = [plain_round(self._learner, self._optimizer, static.tensors).clone()]
+        current.wait_stream(stream)
+        expected += [tensor.detach().clone() for tensor in changed]
+        restore()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            td_errors = plain_round(self._learner, self._optimizer, static.tensors)
+        graph.replay()
+        for found, value in zip([td_errors, *changed], expected, strict=True):
+            if not torch.allclose(found, value, rtol=1e-3, atol=1e-5):
+                raise RuntimeError("which differs from a round without one")
+        restore()
+        return static, graph, td_errors
+
+
+def round_inputs(learner: Learner, optimizer: FlatAdam, batch: Batch) -> dict[str, Tensor]:
+    """Return what differs between rounds: the columns, the learning rate, and the target network's shares (M - 1,)."""
+    inputs = {name: column for name, column in batch._asdict().items() if name in _COLUMNS and column is not None}
+    every, count = learner.target_update_every, len(batch.rewards)
+    shares = [learner.tau if (learner.updates + number) % every == 0 else 0.0 for number in range(1, count)]
+    learning_rate = torch.tensor(optimizer.param_groups[0]["lr"], dtype=torch.float32)
+    return {**inputs, "target_shares": torch.tensor(shares), "learning_rate": learning_rate}
+
+
+def plain_round(learner: Learner, optimizer: FlatAdam, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Do all of a round but its last step without asking the device for a number; return the errors (M, B)."""
+    batch = Batch(**{name: inputs.get(name) for name in Batch._fields})
+    td_errors: list[Tensor] = []
+    for number, minibatch in enumerate(batch.unbind()):
+        if number > 0:
+            optimizer.step_by(inputs["learning_rate"])
+            share = inputs["target_shares"][number - 1]
+            with torch.no_grad():
+                for own, other in zip(learner.target_network.parameters(), learner.q_network.parameters(), strict=True):
+                    own.lerp_(other, share)
+        loss, td_error = learner.loss(minibatch)  # (), (B,)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        learner.clip()
+        td_errors.append(td_error)
+    return torch.stack(td_errors)

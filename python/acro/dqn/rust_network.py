@@ -1,0 +1,63 @@
+"""acro's own network in Rust (`rust/network`): when it can stand in, and greedy actions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from acro import _rust
+from acro.dqn.networks import QNetwork
+from acro.dqn.optimizer import flatten_parameters
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def why_not_network(network: nn.Module) -> str | None:
+    """Return why Rust cannot compute what `network` does; None if it can."""
+    if type(network) is not QNetwork:
+        return f"the network is a {type(network).__name__}, not acro.QNetwork"
+    if network.noisy:
+        return "the network is noisy"
+    parameter = next(network.parameters())
+    if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
+        return f"the network is {parameter.dtype} on {parameter.device}, not torch.float32 on the CPU"
+    if repr(network) != network.built_as or "forward" in vars(network):
+        return "the network's layers were replaced"
+    if any(getattr(module, hooks) for module in network.modules() for hooks in _HOOKS):
+        return "the network's layers have hooks"
+    return None
+
+
+def make_network(network: QNetwork) -> _rust.Network:
+    """Return what computes as `network` does, given its flat parameters."""
+    return _rust.Network(
+        network.observation_size,
+        network.hidden,
+        network.num_actions,
+        outputs=network.outputs_per_action or 1,
+        dueling=network.dueling,
+        layer_norm=network.layer_norm,
+    )
+
+
+class RustActing:
+    """Greedy actions of a QNetwork: for a few observations torch's dispatch costs more than the arithmetic."""
+
+    @classmethod
+    def of(cls, network: nn.Module) -> RustActing | None:
+        """Return them of `network`; None where Rust cannot compute what it does."""
+        return cls(network) if isinstance(network, QNetwork) and why_not_network(network) is None else None
+
+    def __init__(self, network: QNetwork) -> None:
+        self._network = make_network(network)
+        self._parameters = list(network.parameters())
+        self._flat = flatten_parameters(self._parameters)
+
+    def __call__(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Return the first action of largest value for each row of `obs` (N, ...), (N,)."""
+        if self._parameters[0].data_ptr() != self._flat.data_ptr():
+            # The optimizer has moved them into one tensor of its own.
+            self._flat = flatten_parameters(self._parameters)
+        return self._network.greedy_actions(self._flat.numpy(), np.asarray(obs, dtype=np.float32, order="C"))

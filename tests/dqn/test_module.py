@@ -1,0 +1,64 @@
+"""What the module says and does under the Trainer beside learning."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+from runs import train
+
+from acro import DQN
+from acro.storage.checkpoints import read_checkpoint
+
+
+def test_plain_progress_bar_shows_the_return(tmp_path: Path) -> None:
+    shown: list[dict[str, Any]] = []
+
+    class Bar(TQDMProgressBar):
+        def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            super().on_validation_end(trainer, pl_module)
+            shown.append(self.get_metrics(trainer, pl_module))
+
+    module, _ = train(tmp_path, epochs=1, callbacks=(Bar(),), enable_progress_bar=True)
+
+    assert module.last_evaluation is not None
+    assert float(shown[-1]["eval/return"]) == pytest.approx(module.last_evaluation.mean, rel=1e-2)
+
+
+def test_divergence_ends_the_run_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
+    class Diverge(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+            if trainer.current_epoch == 2:
+                next(pl_module.parameters()).data.fill_(float("nan"))
+
+    with pytest.raises(FloatingPointError, match="the temporal-difference errors are not finite after"):
+        train(tmp_path, epochs=3, callbacks=(Diverge(),))
+
+    weights = read_checkpoint(tmp_path / "last.ckpt")["state_dict"]
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("threads", "backend", "is_told"), [(2, "torch", True), (2, "auto", False), (1, "torch", False)]
+)
+def test_more_threads_than_help_are_mentioned_where_torch_makes_the_updates(
+    threads: int, backend: Literal["torch", "auto"], is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = L.Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    module = DQN(4, 2, (8,), backend=backend)
+    trainer.strategy.connect(module)
+    module.trainer = trainer
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with caplog.at_level(logging.INFO, logger="acro"):
+            module.setup("fit")
+    finally:
+        torch.set_num_threads(before)
+
+    assert ("torch.set_num_threads(1)" in caplog.text) is is_told
