@@ -1,21 +1,29 @@
-"""The command line, used as a user would."""
+"""`python -m acro.fit`: what a run does and leaves behind."""
 
 from __future__ import annotations
 
 import csv
 import inspect
+import io
+import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from benchmarks.kill import compare
+import yaml
+from differences import compare
+from stops import fit_logged, fork_server
 
+import acro
 from acro import DQN, Experience, fit
 
 SMALL = [
@@ -44,6 +52,14 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("straight")
     assert run(f"--trainer.default_root_dir={root}") == 0
     return root / "acrobot" / "version_0"
+
+
+def mistake(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that says what was wrong, after the one that says that the command has begun."""
+    begun, *said = capsys.readouterr().err.splitlines(keepends=True)
+    assert begun == f"acro {acro.__version__} · loading PyTorch and Lightning\n"
+    (line,) = said
+    return line
 
 
 def assert_same_run(left: Path, right: Path) -> None:
@@ -88,10 +104,10 @@ def test_result_line_and_silence_otherwise(tmp_path: Path) -> None:
     assert match[2] == str(tmp_path / "acrobot" / "version_0")
     assert "Warning" not in done.stderr
     assert [line.split("·")[0].strip() for line in done.stderr.splitlines()] == [
+        f"acro {acro.__version__}",
         "acro/Acrobot-v1",
         *(f"step {step:>7}" for step in (256, 512, 768, 1024)),
         "playing 3 episodes from new starts",
-        "drawing the median one",
     ]
 
 
@@ -99,21 +115,22 @@ def test_result_line_and_silence_otherwise(tmp_path: Path) -> None:
 def test_stopped_and_resumed_run_ends_like_an_uninterrupted_one(
     sent: signal.Signals, code: int, straight: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "acro.fit", *SMALL, f"--trainer.default_root_dir={tmp_path}"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("step     512"):
-            process.send_signal(sent)
-            break
-    rest = process.stderr.read()
-    process.stderr.close()
-    folder = tmp_path / "acrobot" / "version_0"
+    root, log = tmp_path / "root", tmp_path / "log.txt"
+    log.touch()
+    process = fork_server().Process(target=fit_logged, args=([*SMALL, f"--trainer.default_root_dir={root}"], log))
+    process.start()
+    while "\nstep     512" not in log.read_text():
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.001)
+    assert process.pid is not None
+    os.kill(process.pid, sent)
+    process.join()
+    folder = root / "acrobot" / "version_0"
 
-    assert process.wait() == code
-    assert f"continue with: python -m acro.fit --ckpt_path {folder / 'checkpoints' / 'last.ckpt'}" in rest
-    assert run("--ckpt_path=last", f"--trainer.default_root_dir={tmp_path}") == 0
-    assert os.listdir(tmp_path / "acrobot") == ["version_0"]
+    assert process.exitcode == code
+    assert f"continue with: python -m acro.fit --ckpt_path {folder / 'checkpoints' / 'last.ckpt'}" in log.read_text()
+    assert run("--ckpt_path=last", f"--trainer.default_root_dir={root}") == 0
+    assert os.listdir(root / "acrobot") == ["version_0"]
     assert_same_run(straight, folder)
 
 
@@ -160,7 +177,7 @@ def test_help_explains_every_setting_of_acro(capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
 
     for owner, prefix in ((Experience, "data"), (DQN, "model")):
-        linked = {"observation_size", "num_actions", "return_range", "seed"}
+        linked = {"observation_size", "observation_shape", "num_actions", "return_range", "seed"}
         for name in inspect.signature(owner).parameters.keys() - linked:
             assert f"--{prefix}.{name} " in shown, name
     assert "--preset NAME" in shown
@@ -183,9 +200,9 @@ def test_second_run_gets_a_folder_of_its_own(straight: Path) -> None:
             ["--data.env_id=Pendulum-v1"],
             "error: Pendulum-v1 has the action space Box(-2.0, 2.0, (1,), float32); acro needs a Discrete",
         ),
-        (["--data.capacity=0"], "error: capacity=0: it must be at least 1"),
+        (["--data.capacity=0"], "error: capacity must be at least 1, got 0"),
         (["--data.capacity=2000000000"], "bytes"),
-        (["--data.gamma=2"], "error: gamma=2.0: a discount factor lies in [0, 1]"),
+        (["--data.gamma=2"], "error: gamma must be from 0 to 1, got 2.0"),
         (["--ckpt_path=nothere.ckpt"], "error: nothere.ckpt: no such checkpoint"),
         (["--ckpt_path=last"], "has a checkpoint; start one without it"),
         (["--preset=nope"], "error: --preset nope: no such preset; there are acrobot"),
@@ -199,9 +216,8 @@ def test_mistake_is_one_sentence_and_nothing_is_written(
 ) -> None:
     assert run(f"--trainer.default_root_dir={tmp_path}", *arguments) == 2
 
-    error = capsys.readouterr().err
+    error = mistake(capsys)
     assert message in error
-    assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,7 +226,7 @@ def test_missing_gpu_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run(f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=gpu") == 2
 
     message = "error: --trainer.accelerator: No supported gpu backend found! Leave it out to train on the CPU.\n"
-    assert capsys.readouterr().err == message
+    assert mistake(capsys) == message
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -264,3 +280,87 @@ def test_resuming_from_the_best_checkpoint_is_refused(straight: Path, capsys: py
     assert run(f"--ckpt_path={straight / 'checkpoints' / 'best.ckpt'}") == 2
 
     assert "holds no replay memory: it is for playing; continue from last.ckpt" in capsys.readouterr().err
+
+
+def test_refused_resume_changes_nothing(straight: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in straight.rglob("*") if path.is_file()}
+    assert run(f"--ckpt_path={straight / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=3") == 2
+
+    assert mistake(capsys) == (
+        "error: --trainer.max_epochs 3 must be at least 4 to continue this run, which has 1024 steps behind it\n"
+    )
+    assert before == {path: path.read_bytes() for path in straight.rglob("*") if path.is_file()}
+
+
+def test_result_is_kept(straight: Path) -> None:
+    result = json.loads((straight / "result.json").read_text())
+
+    assert len(result["returns"]) == result["episodes"] == 3
+    assert result["mean"] == pytest.approx(sum(result["returns"]) / 3)
+    assert result["steps"] == 1024
+    assert result["versions"]["acro"] == acro.__version__
+    assert {"env_id", "standard_error", "median", "worst", "solved_step", "seconds", "settings_sha256"} <= result.keys()
+
+
+def test_settings_hash_is_that_of_the_experiment_not_of_the_seed(straight: Path, tmp_path: Path) -> None:
+    def settings_hash(*arguments: str) -> str:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        assert run(f"--trainer.default_root_dir={root}", "--gif=false", *arguments) == 0
+        result = json.loads((root / "acrobot" / "version_0" / "result.json").read_text())
+        return str(result["settings_sha256"])
+
+    expected = json.loads((straight / "result.json").read_text())["settings_sha256"]
+    assert settings_hash("--seed_everything=7") == expected
+    assert settings_hash("--model.tau=0.5") != expected
+
+
+def test_other_loggers_leave_metrics_and_pictures_in_the_run_folder(tmp_path: Path) -> None:
+    arguments = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'elsewhere'}"]
+    assert run(f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1", *arguments) == 0
+
+    folder = tmp_path / "acrobot" / "version_0"
+    assert {"metrics.csv", "learning_curve.png", "final.gif", "result.json"} <= {path.name for path in folder.iterdir()}
+    assert list((tmp_path / "elsewhere").rglob("metrics.csv"))
+
+
+def test_metrics_have_the_digits_of_32_bits(straight: Path) -> None:
+    with (straight / "metrics.csv").open() as file:
+        values = [value for row in csv.DictReader(file) for value in row.values() if "." in value]
+
+    assert values
+    assert values == [str(np.float32(value)) for value in values]
+
+
+def test_hparams_are_plain_yaml(straight: Path) -> None:
+    assert yaml.safe_load((straight / "hparams.yaml").read_text())["hidden"] == [16, 16]
+
+
+def fit_on_a_small_disk(arguments: list[str], log: Path) -> None:
+    # A limit on the size of files stands for a full disk: the memory's checkpoint does not fit, the rest does.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    fit_logged(arguments, log)
+
+
+def test_run_whose_disk_fills_up_still_gives_its_result(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    arguments = [*SMALL, "--gif=false", f"--trainer.default_root_dir={tmp_path}"]
+    process = fork_server().Process(target=fit_on_a_small_disk, args=(arguments, log))
+    process.start()
+    process.join()
+
+    said = log.read_text()
+    assert process.exitcode == 0, said
+    assert RESULT.search(said)
+    assert "cannot save" in said
+    assert "Traceback" not in said
+
+
+def test_terminal_that_knows_only_ascii_gets_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert run(f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1", "--gif=false") == 0
+
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.seek(0)
+    assert sys.stdout.read().startswith("eval: mean -40.0 ? 0.0")

@@ -8,7 +8,9 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import drawing_envs  # noqa: F401 - registers them
 import numpy as np
@@ -30,7 +32,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "last.ckpt"
 
 
-def saved(checkpoint: Path, path: Path, change: Callable[[dict], None]) -> Path:
+def saved(checkpoint: Path, path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A copy of the checkpoint with a change."""
     content = torch.load(checkpoint, weights_only=True)
     change(content)
@@ -54,11 +56,11 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_table_sums_up_the_episodes(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(checkpoint), "--episodes", "7", "--seed", "3"]) == 0
 
-    model, env_id, _ = load_agent(checkpoint)
-    evaluation = evaluate(model, env_id, 7, 3)
+    agent = load_agent(checkpoint)
+    evaluation = evaluate(agent.module, "CartPole-v1", 7, 3)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "CartPole-v1 · 7 greedy episodes, seeds 3 to 9",
+        "CartPole-v1 · 7 greedy episodes, from reset(seed=3) to reset(seed=9)",
         f"mean    {evaluation.mean:.1f} ± {evaluation.standard_error:.1f} (standard error)",
         f"median  {np.median(evaluation.returns):.0f}",
         f"worst   {evaluation.returns.min():.0f}",
@@ -71,8 +73,8 @@ def test_json_holds_every_episode(checkpoint: Path, capsys: pytest.CaptureFixtur
     assert main([str(checkpoint), "--episodes", "5", "--json"]) == 0
 
     found = json.loads(capsys.readouterr().out)
-    model, env_id, _ = load_agent(checkpoint)
-    evaluation = evaluate(model, env_id, 5, 0)
+    agent = load_agent(checkpoint)
+    evaluation = evaluate(agent.module, "CartPole-v1", 5, 0)
     returns = evaluation.returns
     assert found == {
         "env_id": "CartPole-v1",
@@ -84,6 +86,8 @@ def test_json_holds_every_episode(checkpoint: Path, capsys: pytest.CaptureFixtur
         "median": np.median(returns),
         "min": returns.min(),
         "max": returns.max(),
+        "standard_error": evaluation.standard_error,
+        "solved": 0.0,
     }
 
 
@@ -143,7 +147,7 @@ def test_checkpoint_of_a_plain_trainer_plays(tmp_path: Path, capsys: pytest.Capt
     train(tmp_path, epochs=1, env_id="CartPole-v1", plugins=[])
 
     assert main([str(tmp_path / "last.ckpt"), "--episodes", "1"]) == 0
-    assert capsys.readouterr().out.startswith("CartPole-v1 · 1 greedy episodes, seeds 0 to 0")
+    assert capsys.readouterr().out.startswith("CartPole-v1 · 1 greedy episodes, from reset(seed=0) to reset(seed=0)")
 
 
 # ---- code of the user's own
@@ -157,7 +161,8 @@ class OwnNetwork(nn.Module):
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        return self.layers(obs)
+        values: torch.Tensor = self.layers(obs)
+        return values
 
 
 def test_own_network_is_named_by_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,8 +305,33 @@ def test_missing_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.Captu
     assert "no such checkpoint" in fails([str(tmp_path / "a.ckpt")], capsys)
 
 
-def test_folder_instead_of_a_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no such checkpoint" in fails([str(tmp_path)], capsys)
+def test_folder_without_a_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is no run folder" in fails([str(tmp_path)], capsys)
+
+
+def test_run_folder_plays_its_best_checkpoint(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name, factor in {"last.ckpt": 1.0, "best.ckpt": 0.0}.items():
+        saved(checkpoint, tmp_path / "checkpoints" / name, partial(scale, factor=factor))
+
+    assert main([str(tmp_path), "--episodes", "3", "--json"]) == 0
+    played = json.loads(capsys.readouterr().out)
+    assert main([str(tmp_path / "checkpoints" / "best.ckpt"), "--episodes", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == played
+
+
+def scale(content: dict[str, Any], factor: float) -> None:
+    """Multiply the weights."""
+    content["state_dict"] = {name: factor * value for name, value in content["state_dict"].items()}
+
+
+def test_reader_that_closes_early_hears_no_complaint(checkpoint: Path) -> None:
+    command = f"{sys.executable} -m acro.play {checkpoint} --episodes 2 | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "half", "flipped", "other zip"])
@@ -339,7 +369,7 @@ def test_damaged_checkpoint_is_one_sentence(
     ],
 )
 def test_checkpoint_that_makes_no_sense_is_one_sentence(
-    change: Callable[[dict], None], checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: Callable[[dict[str, Any]], None], checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fails([str(saved(checkpoint, tmp_path / "a.ckpt", change))], capsys)
 

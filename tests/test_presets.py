@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from benchmarks.presets import interquartile_mean, interval
 
 from acro import DQN, Experience
-from acro.cli.parser import PRESETS, preset_names
+from acro.cli.options import PRESETS, preset_names
 
 
 def read(name: str) -> dict[str, Any]:
-    return yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    settings: dict[str, Any] = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    return settings
 
 
 @pytest.mark.parametrize("name", [name for name in preset_names() if name != "lunarlander"])
@@ -52,13 +51,3 @@ def test_acrobot_best_takes_100_000_steps() -> None:
     settings = read("acrobot-best")
 
     assert settings["trainer"]["max_epochs"] * settings["data"]["steps_per_epoch"] == 100_000
-
-
-def test_interquartile_mean_cuts_a_quarter_at_either_end() -> None:
-    values = np.array([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -50.0])
-
-    assert interquartile_mean(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
-
-
-def test_bootstrap_interval_of_equal_values_has_no_width() -> None:
-    assert interval(np.full(10, 3.0)) == (3.0, 3.0)

@@ -7,10 +7,11 @@ import json
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from acro.cli.command import run_command
 
 if TYPE_CHECKING:
     from acro.evaluation import Episodes, Evaluation
@@ -20,17 +21,13 @@ _DEFAULT_EPISODE = "median"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Play as the arguments say; return the exit code, 2 for a user's mistake."""
+    return run_command(_run, argv)
+
+
+def _run(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        _check(arguments)
-        _play(arguments)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError, MemoryError) as error:
-        if arguments.debug:
-            traceback.print_exc()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    _check(arguments)
+    _play(arguments)
     return 0
 
 
@@ -38,9 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m acro.play",
         description="Play greedy episodes with a trained agent, and say how well it does. Nothing in a checkpoint is "
-        "ever run as code.",
+        "ever run as code. Episode i starts from reset(seed=seed + i): starts of its own, neither those that chose "
+        "best.ckpt nor the held-out ones of the run's result.json.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="best.ckpt or last.ckpt of a run")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", type=Path, help="best.ckpt or last.ckpt of a run, or the run's folder"
+    )
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="how many to play (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="episode i is reset with seed + i (default: 0)")
     parser.add_argument("--gif", type=Path, metavar="FILE", help="draw one episode")
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what makes the Q-network, called without arguments; needed where it is a class of yours",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    parser.add_argument("--version", action="store_true", help="print acro's version")
     return parser
 
 
@@ -99,19 +100,20 @@ def _check_gif(path: Path) -> None:
 def _play(arguments: argparse.Namespace) -> None:
     import torch
 
-    from acro.dqn.agent import load_agent
+    from acro.dqn.agent import environment_for, load_agent
     from acro.drawing.episodes import check_drawing
     from acro.evaluation import Episodes, evaluate
 
     # One thread is fastest for networks this small.
     torch.set_num_threads(1)
-    model, env_id, env_kwargs = load_agent(arguments.checkpoint, env_id=arguments.env_id, network=arguments.network)
+    agent = load_agent(arguments.checkpoint, network=arguments.network)
+    env_id, env_kwargs = environment_for(agent, arguments.env_id)
     episodes = Episodes(env_id, arguments.episodes, arguments.seed, env_kwargs)
     if arguments.gif is not None:
         check_drawing(episodes, "rgb_array")
     if arguments.human:
         check_drawing(episodes, "human")
-    evaluation = evaluate(model, *episodes)
+    evaluation = evaluate(agent.module, *episodes)
     print(_as_json(evaluation, env_id) if arguments.json else _as_table(evaluation, env_id))
     index = _choose(evaluation, arguments.episode)
     if arguments.gif is not None:
@@ -131,7 +133,9 @@ def _choose(evaluation: Evaluation, which: str) -> int:
 def _as_json(evaluation: Evaluation, env_id: str) -> str:
     import numpy as np
 
-    returns = evaluation.returns
+    from acro.envs.facts import reward_threshold
+
+    returns, threshold = evaluation.returns, reward_threshold(env_id)
     return json.dumps(
         {
             "env_id": env_id,
@@ -140,9 +144,11 @@ def _as_json(evaluation: Evaluation, env_id: str) -> str:
             "returns": returns.tolist(),
             "lengths": evaluation.lengths.tolist(),
             "mean": evaluation.mean,
+            "standard_error": evaluation.standard_error,
             "median": float(np.median(returns)),
             "min": float(returns.min()),
             "max": float(returns.max()),
+            "solved": None if threshold is None else float(np.mean(returns >= threshold)),
         }
     )
 
@@ -150,8 +156,8 @@ def _as_json(evaluation: Evaluation, env_id: str) -> str:
 def _as_table(evaluation: Evaluation, env_id: str) -> str:
     import numpy as np
 
-    from acro.drawing.episodes import format_return
-    from acro.plot import reward_threshold
+    from acro.drawing.panels import format_return
+    from acro.envs.facts import reward_threshold
 
     returns = evaluation.returns
     rows = [
@@ -164,27 +170,21 @@ def _as_table(evaluation: Evaluation, env_id: str) -> str:
     if threshold is not None:
         rows.append(("solved", f"{np.mean(returns >= threshold):.0%} of episodes (return >= {threshold:g})"))
     last = evaluation.seed + len(returns) - 1
-    lines = [f"{env_id} · {len(returns)} greedy episodes, seeds {evaluation.seed} to {last}"]
+    lines = [f"{env_id} · {len(returns)} greedy episodes, from reset(seed={evaluation.seed}) to reset(seed={last})"]
     return "\n".join([*lines, *(f"{name:<8}{value}" for name, value in rows)])
 
 
 def _draw(episodes: Episodes, evaluation: Evaluation, index: int, path: Path) -> None:
     from acro.drawing.episodes import render_episodes
 
-    (rendered,) = render_episodes(episodes, evaluation, [index], path, caption=f"episode {index}")
-    cut = ", cut there" if rendered.is_cut else ""
-    print(f"{path}: episode {index}, return {rendered.episode_return:g}, {rendered.length} steps{cut}", file=sys.stderr)
+    (shown,) = render_episodes(episodes, evaluation, [index], path, caption=f"episode {index}")
+    print(f"{path}: episode {index}, return {shown:g}, {evaluation.lengths[index]} steps", file=sys.stderr)
 
 
 def _show(episodes: Episodes, evaluation: Evaluation, index: int) -> None:
-    from acro.drawing.episodes import make_drawing, replay
+    from acro.drawing.episodes import show_episode
 
-    env = make_drawing(episodes, "human")
-    try:
-        for _ in replay(env, evaluation, index):
-            pass
-    finally:
-        env.close()
+    show_episode(episodes, evaluation, index)
 
 
 if __name__ == "__main__":

@@ -3,188 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import yaml
 
-from acro.storage.files import replacing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Inches at 100 dots are the pixels of a README; the file has twice as many for screens that show them.
-_SIZE_INCHES = (8.0, 4.5)
-_DOTS_PER_INCH = 200
-_SUFFIXES = (".png", ".svg", ".pdf")
-_RESAMPLES = 2_000
-_MEAN, _TRAINING, _THRESHOLD, _BEST = "tab:blue", "0.6", "tab:green", "tab:red"
-
-
-class CurvePoint(NamedTuple):
-    """One evaluation: undiscounted returns of its episodes after `step` environment steps."""
-
-    step: int
-    mean: float
-    p10: float
-    p90: float
-
-
-# Few enough to follow learning that takes a few hundred episodes.
-RUNNING_MEAN_EPISODES = 20
-
-
-def draw_run(
-    points: Sequence[CurvePoint],
-    *,
-    title: str,
-    threshold: float | None = None,
-    training: tuple[Sequence[float], Sequence[float]] = ((), ()),
-) -> Figure:
-    """Draw one run: evaluation mean and band, its best point, training episodes and their running mean.
-
-    Args:
-        points: In order of their steps.
-        title: Above the picture.
-        threshold: The mean return from which on the task counts as solved.
-        training: Environment steps at which training episodes ended, and their returns.
-    """
-    figure, axes = _axes(title)
-    steps, mean, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
-    if len(training[0]):
-        axes.plot(*training, ".", color=_TRAINING, alpha=0.4, markersize=3, rasterized=True, label="training episodes")
-        axes.plot(
-            training[0],
-            _running_mean(training[1]),
-            color=_TRAINING,
-            linewidth=1.2,
-            label=f"training, mean of the last {RUNNING_MEAN_EPISODES} episodes",
-        )
-    axes.fill_between(
-        steps, low, high, color=_MEAN, alpha=0.25, linewidth=0, label="evaluation, 10th to 90th percentile"
-    )
-    axes.plot(steps, mean, color=_MEAN, marker="." if len(points) < 3 else None, label="evaluation, mean")
-    _mark_threshold(axes, threshold)
-    if points:
-        best = max(points, key=lambda point: point.mean)
-        label = f"best mean: {best.mean:.1f} at step {best.step:,}"
-        axes.plot(best.step, best.mean, "*", color=_BEST, markersize=11, linestyle="none", label=label)
-    axes.legend(loc="lower right", fontsize=9)
-    return figure
-
-
-def _running_mean(returns: Sequence[float]) -> NDArray[np.float64]:
-    """Return the mean of each episode's return and of up to 19 before it."""
-    sums = np.cumsum(np.concatenate([[0.0], returns]))
-    last = np.arange(1, len(sums))
-    first = np.maximum(last - RUNNING_MEAN_EPISODES, 0)
-    return np.asarray((sums[last] - sums[first]) / (last - first))
-
-
-def draw_runs(groups: Mapping[str, Sequence[Sequence[CurvePoint]]], *, title: str, threshold: float | None) -> Figure:
-    """Draw the mean over the runs of each group, with a bootstrap interval of that mean.
-
-    Args:
-        groups: By name, runs that differ in their seeds alone.
-        title: Above the picture.
-        threshold: The mean return from which on the task counts as solved.
-    """
-    figure, axes = _axes(title)
-    for index, (name, runs) in enumerate(groups.items()):
-        steps, returns = _on_common_steps(runs)
-        low, high = bootstrap_interval(returns)
-        color = f"C{index}"
-        label = f"{name}: mean of {len(runs)} runs" if len(runs) > 1 else f"{name}: 1 run"
-        axes.plot(steps, returns.mean(axis=0), color=color, label=label)
-        if len(runs) > 1:
-            axes.fill_between(
-                steps, low, high, color=color, alpha=0.25, linewidth=0, label="95% bootstrap interval over runs"
-            )
-    _mark_threshold(axes, threshold)
-    axes.legend(loc="lower right", fontsize=9)
-    return figure
-
-
-def bootstrap_interval(returns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the 2.5th and 97.5th percentile, (points,), of the mean over resampled rows of (runs, points).
-
-    The resampling is seeded: the same runs always give the same interval.
-    """
-    generator = np.random.Generator(np.random.PCG64(0))
-    draws = generator.integers(len(returns), size=(_RESAMPLES, len(returns)))
-    # How often each run is drawn, so that memory does not grow with runs times points times resamples.
-    counts = np.stack([(draws == run).sum(axis=1) for run in range(len(returns))], axis=1)  # (resamples, runs)
-    low, high = np.percentile(counts @ returns / len(returns), [2.5, 97.5], axis=0)
-    return low, high
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write `figure` as PNG, SVG or PDF, by the ending of `path`; whole or not at all.
-
-    Raises:
-        ValueError: `path` has another ending.
-        OSError: The file cannot be written.
-    """
-    import matplotlib
-
-    check_picture(path)
-    suffix = Path(path).suffix.lower()
-    # Without a date, and with ids that are not random, the same curve gives the same file.
-    metadata = {"CreationDate": None} if suffix == ".pdf" else {"Date": None} if suffix == ".svg" else None
-    with matplotlib.rc_context({"svg.hashsalt": "acro"}), replacing(path) as file:
-        figure.savefig(file, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)
-
-
-def check_picture(path: str | os.PathLike[str]) -> None:
-    """Check that `path` ends in .png, .svg or .pdf, and raise ValueError where it does not."""
-    if Path(path).suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"{path}: pictures end in one of {', '.join(_SUFFIXES)}")
-
-
-def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:
-    """Read the evaluations of a run from its metrics.csv.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds no evaluation.
-    """
-    path = Path(folder) / "metrics.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no run folder: it has no metrics.csv")
-    names = ("step", "eval/return", "eval/return_p10", "eval/return_p90")
-    with path.open(newline="") as file:
-        try:
-            rows = [[float(row[name]) for name in names] for row in csv.DictReader(file) if row.get("eval/return")]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is damaged or not of acro: {error}") from error
-    if not rows:
-        raise ValueError(f"{path} holds no evaluation yet")
-    return [CurvePoint(int(step), *returns) for step, *returns in rows]
-
-
-def reward_threshold(env_id: object) -> float | None:
-    """Return the mean return from which on Gymnasium counts `env_id` as solved; None if it says none."""
-    import gymnasium
-
-    from acro import envs  # noqa: F401 - registers acro's own
-
-    if not isinstance(env_id, str):
-        return None
-    try:
-        return gymnasium.spec(env_id).reward_threshold
-    except (gymnasium.error.Error, ImportError):
-        return None
+from acro.cli.command import run_command
+from acro.cli.runs import comparable_settings
+from acro.drawing.curves import CurvePoint, check_picture, draw_run, draw_runs, read_run, save_figure
+from acro.envs.facts import reward_threshold
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the runs that the arguments name; return the exit code, 2 for a user's mistake."""
+    return run_command(_run, argv)
+
+
+def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m acro.plot",
         description="Draw the learning curves of runs. Runs in the same folder count as seeds of one experiment: "
@@ -192,75 +29,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="a run folder, with its metrics.csv")
     parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="the picture: .png, .svg or .pdf")
+    parser.add_argument(
+        "--by", action="append", default=[], metavar="SETTING", help="a line per value, of model.learning_rate say"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    parser.add_argument("--version", action="store_true", help="print acro's version")
     arguments = parser.parse_args(argv)
-    try:
-        _draw(arguments.runs, arguments.out)
-    except (OSError, ValueError) as error:
-        if arguments.debug:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    check_picture(arguments.out)
+    folders = list(dict.fromkeys(folder.resolve() for folder in arguments.runs))
+    _draw(_read(folders), arguments.by, arguments.out)
     print(arguments.out)
     return 0
 
 
-def _draw(folders: Sequence[Path], out: Path) -> None:
-    check_picture(out)
-    folders = list(dict.fromkeys(folder.resolve() for folder in folders))
-    runs = {folder: read_run(folder) for folder in folders}
-    env_ids = {_env_id(folder) for folder in folders}
+def _read(folders: Sequence[Path]) -> dict[Path, list[CurvePoint]]:
+    """Return the runs' evaluations; a folder without any is skipped with a word, unless it is the only one."""
+    runs = {}
+    for folder in folders:
+        try:
+            runs[folder] = read_run(folder)
+        except (FileNotFoundError, ValueError) as error:
+            if folder == folders[-1] and not runs:
+                raise
+            print(f"skipped: {error}", file=sys.stderr)
+    return runs
+
+
+def _draw(runs: Mapping[Path, list[CurvePoint]], by: Sequence[str], out: Path) -> None:
+    settings = {folder: _settings(folder) for folder in runs}
+    env_ids = {found.get("data.env_id") for found in settings.values()}
     env_id = env_ids.pop() if len(env_ids) == 1 else None
-    title, threshold = env_id or "", reward_threshold(env_id)
+    title, threshold = str(env_id or ""), reward_threshold(env_id)
     if len(runs) == 1:
-        figure = draw_run(runs[folders[0]], title=title, threshold=threshold)
-    else:
-        groups: dict[str, list[list[CurvePoint]]] = {}
-        for folder in folders:
-            groups.setdefault(folder.parent.name, []).append(runs[folder])
-        figure = draw_runs(groups, title=title, threshold=threshold)
-    save_figure(figure, out)
+        (points,) = runs.values()
+        save_figure(draw_run(points, title=title, threshold=threshold), out)
+        return
+    groups: dict[str, list[Path]] = {}
+    several = len({folder.parent for folder in runs}) > 1
+    for folder in runs:
+        for name in by:
+            if name not in settings[folder]:
+                raise ValueError(f"--by {name}: {folder} has no such setting")
+        parts = [f"{name.rpartition('.')[2]} {settings[folder][name]}" for name in by]
+        groups.setdefault(", ".join([folder.parent.name] * (several or not by) + parts), []).append(folder)
+    for label, folders in groups.items():
+        _check_equal(label, {folder: settings[folder] for folder in folders})
+    named = {label: [runs[folder] for folder in folders] for label, folders in groups.items()}
+    save_figure(draw_runs(named, title=title, threshold=threshold), out)
 
 
-def _env_id(folder: Path) -> str | None:
-    import yaml  # type: ignore[import-untyped]
-
+def _settings(folder: Path) -> dict[str, Any]:
+    """Return a run's settings by dotted name; none where its config.yaml is missing or damaged."""
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        return str(config["data"]["env_id"])
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
-        return None
+        return comparable_settings(yaml.safe_load((folder / "config.yaml").read_text()))
+    except (OSError, AttributeError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
 
 
-def _on_common_steps(runs: Sequence[Sequence[CurvePoint]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the steps (points,) at which all runs are known, and the runs' means there, (runs, points)."""
-    first, last = max(run[0].step for run in runs), min(run[-1].step for run in runs)
-    if first > last:
-        raise ValueError(f"the runs share no environment steps: one begins at {first}, another ends at {last}")
-    steps = np.unique([point.step for run in runs for point in run if first <= point.step <= last]).astype(np.float64)
-    means = [np.interp(steps, [point.step for point in run], [point.mean for point in run]) for run in runs]
-    return steps, np.array(means)
-
-
-def _axes(title: str) -> tuple[Figure, Axes]:
-    # Not pyplot, which has a global list of figures and chooses a window system.
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
-    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    axes.set_xlabel("environment steps")
-    axes.set_ylabel("return of an episode (sum of rewards)")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _mark_threshold(axes: Axes, threshold: float | None) -> None:
-    if threshold is not None:
-        axes.axhline(threshold, color=_THRESHOLD, linestyle="--", linewidth=1, label=f"solved: {threshold:g}")
+def _check_equal(label: str, settings: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Check that runs to be averaged are seeds of one experiment."""
+    known = [found for found in settings.values() if found]
+    for name in dict.fromkeys(name for found in known for name in found):
+        values = list(dict.fromkeys(str(found.get(name)) for found in known))
+        if len(values) > 1:
+            raise ValueError(
+                f"runs of {label!r} differ in {name} ({', '.join(values)}), and their mean would say nothing; "
+                f"give each value a line with --by {name}"
+            )
 
 
 if __name__ == "__main__":

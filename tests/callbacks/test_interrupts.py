@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,8 +10,7 @@ from typing import Any
 
 import lightning as L
 import pytest
-from benchmarks.kill import compare
-from runs import SMALL, differences, last_checkpoint, train
+from runs import SMALL, last_checkpoint, train
 
 from acro import fit
 from acro.callbacks.checkpointing import Interrupts
@@ -21,6 +19,7 @@ from acro.storage.checkpoints import read_checkpoint
 ROUNDS_PER_EPOCH = SMALL["steps_per_epoch"] // SMALL["steps_per_round"]
 
 
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 SETTINGS = [
     "--trainer.max_epochs=3",
     "--data.steps_per_epoch=256",
@@ -28,6 +27,7 @@ SETTINGS = [
     "--data.eval_episodes=3",
     "--model.hidden=[16,16]",
     "--data.env_kwargs={max_episode_steps: 40}",
+    "--gif=false",
 ]
 
 
@@ -56,87 +56,61 @@ class Raise(L.Callback):
         self._raise(trainer, "validation")
 
 
-# ---- SLURM
+def fit_with(callback: type[L.Callback], tmp_path: Path) -> int:
+    """Train with a callback of this file, named as a user names one."""
+    named = f"--trainer.callbacks+={__name__}.{callback.__name__}"
+    return fit.main([*SETTINGS, f"--trainer.default_root_dir={tmp_path}", named])
 
 
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A job of SLURM whose `scontrol` writes down what it is asked; returns where."""
-    asked = tmp_path / "asked"
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
-    (programs / "scontrol").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    for name, value in {
-        "NTASKS": 1,
-        "JOB_ID": 1234,
-        "JOB_NAME": "train",
-        "PROCID": 0,
-        "LOCALID": 0,
-        "NODEID": 0,
-    }.items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-    return asked
+class HangUp(Raise):
+    """Raise SIGHUP in the sixth round."""
+
+    def __init__(self) -> None:
+        super().__init__(signal.SIGHUP, at_round=6)
 
 
-@pytest.mark.parametrize(
-    ("at_round", "hook"),
-    [
-        (ROUNDS_PER_EPOCH + 3, "optimizer_step"),
-        (2 * ROUNDS_PER_EPOCH, "batch_start"),
-        (2 * ROUNDS_PER_EPOCH, "validation"),
-        (1, "batch_start"),
-    ],
-)
-def test_requeued_run_ends_like_an_uninterrupted_one(at_round: int, hook: str, slurm: Path, tmp_path: Path) -> None:
-    (tmp_path / "straight").mkdir()
-    train(tmp_path / "straight", epochs=4)
+class SendUser1(Raise):
+    """Raise SIGUSR1 in the sixth round."""
 
-    folder = tmp_path / "requeued"
-    folder.mkdir()
-    # SLURM kills the job some time after it has requeued it: here three rounds later.
-    killed = RuntimeError("killed")
-    kill = Raise(killed, at_round=at_round + 3)
-    callbacks = (Raise(signal.SIGUSR1, at_round=at_round, hook=hook), kill, Interrupts())
-    with pytest.raises(RuntimeError, match="killed"):
-        train(folder, epochs=4, callbacks=callbacks)
-    assert slurm.read_text() == "requeue 1234\n"
-    saved = read_checkpoint(folder / "hpc_ckpt_1.ckpt")
-    assert saved["Experience"]["collector"]["env_steps"] == at_round * SMALL["steps_per_round"]
-
-    train(folder, epochs=4)
-    assert differences(last_checkpoint(tmp_path / "straight"), last_checkpoint(folder)) == []
+    def __init__(self) -> None:
+        super().__init__(signal.SIGUSR1, at_round=6)
 
 
-def test_requeued_command_continues_its_own_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight = ["--trainer.default_root_dir", str(tmp_path / "straight")]
-    requeued = ["--trainer.default_root_dir", str(tmp_path / "requeued")]
-    assert fit.main([*SETTINGS, *straight]) == 0
-    assert fit.main([*SETTINGS, *requeued, "--seed_everything=1", "--trainer.max_epochs=1"]) == 0
+@pytest.mark.parametrize("callback", [HangUp, SendUser1])
+@pytest.mark.parametrize("is_slurm_job", [False, True])
+def test_other_stops_save_like_sigterm(
+    callback: type[L.Callback],
+    is_slurm_job: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if is_slurm_job:
+        for variable, value in {"NTASKS": 1, "JOB_ID": 1234, "JOB_NAME": "train", "PROCID": 0, "LOCALID": 0}.items():
+            monkeypatch.setenv(f"SLURM_{variable}", str(value))
 
-    with monkeypatch.context() as patch:
-        callbacks = fit.FitCLI._callbacks
-        stops = [Raise(signal.SIGUSR1, at_round=6), Raise(RuntimeError("killed"), at_round=8)]
-        patch.setattr(fit.FitCLI, "_callbacks", lambda cli: [*stops, *callbacks(cli)])
-        with pytest.raises(RuntimeError, match="killed"):
-            fit.main([*SETTINGS, *requeued])
-    # Another run of the same job that is not requeued is nobody's continuation.
-    assert fit.main([*SETTINGS, *requeued, "--seed_everything=1", "--trainer.max_epochs=1"]) == 0
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert fit.main([*SETTINGS, *requeued]) == 0
+    assert fit_with(callback, tmp_path) == 143
 
-    runs = tmp_path / "requeued" / "acrobot"
-    assert sorted(path.name for path in runs.iterdir()) == ["version_0", "version_1", "version_2"]
-    assert compare(tmp_path / "straight" / "acrobot" / "version_0", runs / "version_1") == []
-    assert (runs / "version_1" / "hpc_ckpt_1.ckpt").is_file()
+    last = tmp_path / "acrobot" / "version_0" / "checkpoints" / "last.ckpt"
+    assert f"continue with: python -m acro.fit --ckpt_path {last}" in capsys.readouterr().err
+    assert read_checkpoint(last)["Experience"]["collector"]["env_steps"] == 6 * 64
 
 
-def test_signals_are_given_back(slurm: Path, tmp_path: Path) -> None:
-    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+def test_ignored_hangup_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        train(tmp_path, epochs=1, callbacks=(Interrupts(), Raise(signal.SIGHUP, at_round=3)))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert last_checkpoint(tmp_path)["Experience"]["collector"]["env_steps"] == SMALL["steps_per_epoch"]
+
+
+def test_signals_are_given_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(signum) for signum in HANDLED]
     train(tmp_path, epochs=1, callbacks=(Interrupts(),))
 
-    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert [signal.getsignal(signum) for signum in HANDLED] == before
 
 
 # ---- exceptions
@@ -160,25 +134,26 @@ def test_exception_saves_nothing_and_is_passed_on(raised: BaseException, tmp_pat
 
 # A round that never ends, the sixth one.
 ENDLESS = """
-import sys, threading
+import threading
 import lightning as L
-from acro import fit
 
 class Endless(L.Callback):
     def on_train_batch_start(self, trainer, *_):
         if trainer.fit_loop.total_batch_idx == 5:
             print("waiting", flush=True)
             threading.Event().wait()
-
-callbacks = fit.FitCLI._callbacks
-fit.FitCLI._callbacks = lambda cli: [Endless(), *callbacks(cli)]
-sys.exit(fit.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="Ctrl-C is ignored, as a shell has it for what runs in the background; the endless round would not end",
+)
 def test_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", ENDLESS, *SETTINGS, f"--trainer.default_root_dir={tmp_path}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    command = [sys.executable, "-m", "acro.fit", *SETTINGS, "--trainer.callbacks+=endless.Endless"]
+    command.append(f"--trainer.default_root_dir={tmp_path}")
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "waiting\n"
@@ -197,42 +172,56 @@ def test_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     assert read_checkpoint(last)["Experience"]["collector"]["env_steps"] == 256
 
 
-def fit_with(callback: L.Callback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    callbacks = fit.FitCLI._callbacks
-    monkeypatch.setattr(fit.FitCLI, "_callbacks", lambda cli: [callback, *callbacks(cli)])
-    return fit.main([*SETTINGS, f"--trainer.default_root_dir={tmp_path}"])
+class Exit(Raise):
+    """Leave in the sixth round, by an exit of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(OWN_EXIT, at_round=6)
 
 
-def test_exit_of_a_callback_is_no_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exit_code = SystemExit(3)
+OWN_EXIT = SystemExit(3)
+
+
+def test_exit_of_a_callback_is_no_interrupt(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
-        fit_with(Raise(exit_code, at_round=6), tmp_path, monkeypatch)
+        fit_with(Exit, tmp_path)
 
-    assert caught.value is exit_code
+    assert caught.value is OWN_EXIT
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+class InterruptLate(L.Callback):
+    """Press Ctrl-C after the last round."""
+
+    def on_train_end(self, *_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+class TerminateLate(L.Callback):
+    """Send SIGTERM after the last round."""
+
+    def on_train_end(self, *_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("callback", "code"), [(InterruptLate, 130), (TerminateLate, 143)])
 def test_stop_after_the_last_round_leaves_the_result_to_the_resumed_run(
-    sent: signal.Signals,
-    code: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    callback: type[L.Callback], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class StopLate(L.Callback):
-        def on_train_end(self, *_: Any) -> None:
-            signal.raise_signal(sent)
-
-    assert fit_with(StopLate(), tmp_path, monkeypatch) == code
+    assert fit_with(callback, tmp_path) == code
     said = capsys.readouterr()
     assert "continue with" in said.err
     assert said.out == ""
 
 
-def test_interrupt_while_the_result_is_shown_is_no_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(fit, "evaluate", lambda *_: signal.raise_signal(signal.SIGINT))
+class InterruptPlaying(L.Callback):
+    """Press Ctrl-C while the best policy is played."""
 
-    assert fit_with(L.Callback(), tmp_path, monkeypatch) == 130
+    def on_test_start(self, *_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_interrupt_while_the_result_is_shown_is_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit_with(InterruptPlaying, tmp_path) == 130
     assert "left at once; continue with" in capsys.readouterr().err

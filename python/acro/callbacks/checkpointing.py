@@ -1,4 +1,4 @@
-"""`last.ckpt`, and stops that lose nothing."""
+"""`best.ckpt`, `last.ckpt`, and stops that lose nothing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning as L
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from acro.callbacks.run import evaluation_of, is_training
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,14 @@ class SaveBest(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if this is the best."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        if not is_training(trainer):
             return
-        evaluation: Any = pl_module.last_evaluation
-        if evaluation.mean > self._best_mean:
-            self._best_mean = float(evaluation.mean)
-            trainer.save_checkpoint(self.path, weights_only=True)
+        evaluation = evaluation_of(pl_module)
+        if not evaluation.mean > self._best_mean:
+            return
+        previous, self._best_mean = self._best_mean, float(evaluation.mean)
+        if not _try_to_save(trainer, self.path, weights_only=True):
+            self._best_mean = previous
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best mean so far."""
@@ -68,67 +70,62 @@ class SaveLast(Checkpoint):
             self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
-        self._saved_rounds = self._rounds(trainer)
-        trainer.save_checkpoint(self.path)
+        if _try_to_save(trainer, self.path):
+            self._saved_rounds = self._rounds(trainer)
 
     @staticmethod
     def _rounds(trainer: L.Trainer) -> int:
         return trainer.fit_loop.total_batch_idx + 1
 
 
+def _try_to_save(trainer: L.Trainer, path: Path, *, weights_only: bool = False) -> bool:
+    """Save, and return whether it worked: a disk that is full for a while must not end hours of training."""
+    try:
+        trainer.save_checkpoint(path, weights_only=weights_only)
+    except (OSError, RuntimeError) as error:
+        # torch.save tells of a full disk by a RuntimeError that hides the OSError.
+        if isinstance(error, RuntimeError) and not isinstance(error.__context__, OSError):
+            raise
+        logger.warning("cannot save %s, and training goes on: %s", path, error)
+        return False
+    return True
+
+
 class Interrupts(L.Callback):
     """Signals take effect between rounds, where every part of the state belongs together.
 
-    Ctrl-C stops training as SIGTERM does, after the round in flight; a second Ctrl-C stops it at once. The signal
-    by which SLURM asks for a requeue is handed on after the round: Lightning's handler saves right where it is called.
+    Ctrl-C, a terminal that closes (SIGHUP) and SIGUSR1, by which schedulers warn, stop training as SIGTERM does,
+    after the round in flight; a second Ctrl-C stops it at once.
 
     Attributes:
-        received: `signal.SIGINT` once Ctrl-C was pressed, else None.
+        received: The signal that stopped training, if it was one of these, else None.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._requeue: signal.Signals | None = None
-        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """Of a process that was stopped: 130 by Ctrl-C, 143 by another signal."""
+        return 130 if self.received is signal.SIGINT else 143
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over the signals that the Trainer handles, and gives back at its end; only a main thread can."""
+        """Take over the signals, which the Trainer gives back at its end; only a main thread can."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._take(signal.SIGINT, self._stop)
-        cluster = trainer._accelerator_connector.cluster_environment
-        if isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue and cluster.requeue_signal is not None:
-            self._take(cluster.requeue_signal, self._requeue_later)
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Hand on a requeue that was asked for during the round."""
-        # After the epoch's last round the evaluation is still to come, and the Trainer would resume behind it.
-        if batch_idx + 1 < trainer.num_training_batches:
-            self._hand_on()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand on a requeue that was asked for during the last round or the evaluation."""
-        self._hand_on()
-
-    def _take(self, signum: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
-        self._previous[signum] = signal.signal(signum, handler)
+        for name in ("SIGINT", "SIGHUP", "SIGUSR1"):
+            signum = getattr(signal, name, None)
+            # A signal that is ignored stays so: `nohup` asks for that.
+            if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._stop)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            raise KeyboardInterrupt
+            if signum == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         self.received = signal.Signals(signum)
-        logger.info("Stopping after this round, then saving; Ctrl-C again leaves at once, without saving.")
+        hint = "; Ctrl-C again leaves at once, without saving" if signum == signal.SIGINT else ""
+        logger.info("Stopping after this round, then saving%s.", hint)
         # The Trainer polls SIGTERM between rounds.
         signal.raise_signal(signal.SIGTERM)
-
-    def _requeue_later(self, signum: int, frame: FrameType | None) -> None:
-        self._requeue = signal.Signals(signum)
-
-    def _hand_on(self) -> None:
-        if self._requeue is not None:
-            signum, self._requeue = self._requeue, None
-            handler = self._previous[signum]
-            if callable(handler):
-                handler(signum, None)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch.loggers import CSVLogger
 
 from acro.storage.files import replacing
+
+logger = logging.getLogger(__name__)
 
 
 class MetricsCSV(CSVLogger):
@@ -50,7 +54,12 @@ class _Rows:
             self._changed = True
 
     def log_metrics(self, metrics: dict[str, float], step: int | None) -> None:
-        self.rows.append({"step": step, **metrics})
+        # What the held-out episodes returned is in result.json: here it would be one more row.
+        if any(name.startswith("test/") for name in metrics):
+            return
+        # Lightning's metrics are 32-bit numbers: more digits would be noise. Times differ from run to run.
+        kept = {name: str(np.float32(value)) for name, value in metrics.items() if not name.startswith("time/")}
+        self.rows.append({"step": step, **kept})
         self._changed = True
 
     def log_hparams(self, params: dict[str, Any]) -> None:
@@ -64,7 +73,12 @@ class _Rows:
         writer = csv.DictWriter(text, fieldnames=["step", *names], lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path) as file:
-            file.write(text.getvalue().encode())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as file:
+                file.write(text.getvalue().encode())
+        except OSError as error:
+            # The next save has these rows too.
+            logger.warning("cannot write %s, and training goes on: %s", self.path, error)
+            return
         self._changed = False

@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from acro.experience import Experience
+from acro.callbacks.run import experience_of, is_training
 
 
 class TrainingProgress(ProgressBar):
@@ -40,7 +40,7 @@ class TrainingProgress(ProgressBar):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar where the run stands."""
-        experience = _experience(trainer)
+        experience = experience_of(trainer)
         self._started_at, self._started_steps = time.monotonic(), experience.env_steps
         if self._enabled and sys.stderr.isatty():
             total = None if trainer.max_epochs in (None, -1) else trainer.max_epochs * experience.steps_per_epoch
@@ -59,19 +59,20 @@ class TrainingProgress(ProgressBar):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the evaluation."""
         super().on_validation_end(trainer, pl_module)
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        if not is_training(trainer):
             return
         if self._bar is not None:
             self._draw(trainer)
         elif self._enabled:
-            experience = _experience(trainer)
+            experience = experience_of(trainer)
             seconds = time.monotonic() - self._started_at
             rate = (experience.env_steps - self._started_steps) / seconds if seconds > 0 else 0.0
-            print(
-                f"step {experience.env_steps:>7} · {rate:,.0f} steps/s · {_describe(trainer)}",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"step {experience.env_steps:>7} · {rate:,.0f} steps/s · {_describe(trainer)}"
+            try:
+                print(line, file=sys.stderr, flush=True)
+            except OSError:
+                # Nobody reads any more: the pipe is closed, or the terminal is gone.
+                self._enabled = False
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Close the bar."""
@@ -91,7 +92,7 @@ class TrainingProgress(ProgressBar):
     def _draw(self, trainer: L.Trainer) -> None:
         assert self._bar is not None
         self._refreshed_at = time.monotonic()
-        self._bar.n = _experience(trainer).env_steps
+        self._bar.n = experience_of(trainer).env_steps
         self._bar.set_postfix_str(_describe(trainer), refresh=True)
 
     def _close(self, trainer: L.Trainer) -> None:
@@ -101,12 +102,7 @@ class TrainingProgress(ProgressBar):
             self._bar = None
 
 
-def _experience(trainer: L.Trainer) -> Experience:
-    experience: Experience = trainer.datamodule  # type: ignore[attr-defined] # set where fit is given one
-    return experience
-
-
 def _describe(trainer: L.Trainer) -> str:
     evaluation = trainer.callback_metrics.get("eval/return")
     shown = "not evaluated yet" if evaluation is None else f"eval {float(evaluation):.1f}"
-    return f"epsilon {_experience(trainer).epsilon:.3f} · {shown}"
+    return f"epsilon {experience_of(trainer).epsilon:.3f} · {shown}"

@@ -1,51 +1,104 @@
-"""The command line of `python -m acro.fit`: what it takes, and the Trainer that it makes of it."""
+"""The command line of `python -m acro.fit`: what it takes, and the run that it makes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import resources
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from acro.callbacks.checkpointing import Interrupts, SaveBest, SaveLast
 from acro.callbacks.curve import LearningCurve
+from acro.callbacks.gif import RenderGif
 from acro.callbacks.metrics_csv import MetricsCSV
 from acro.callbacks.progress import TrainingProgress
-from acro.cli.runs import Run
-from acro.cli.usage import USAGE
+from acro.callbacks.tensorboard import Events
+from acro.cli.mistakes import explain, explain_class
+from acro.cli.options import (
+    DESCRIPTION,
+    OPTIONS,
+    PRESETS,
+    TRAINER_DEFAULTS,
+    USAGE,
+    asked_preset,
+    preset_of,
+    read_preset,
+)
+from acro.cli.runs import Run, folder_name
+from acro.cli.trust import check_trust, foreign_names
 from acro.dqn import DQN
+from acro.dqn.trainers import check_trainer
 from acro.experience import Experience
 from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 from acro.storage.files import replacing
 
-PRESETS = resources.files("acro") / "presets"
-DEFAULT_ROOT = "runs"
+
+@contextmanager
+def prepared(argv: Sequence[str]) -> Iterator[FitCLI]:
+    """Parse and check everything, then make and lock the run's folder; nothing is written before.
+
+    Raises:
+        ValueError: The arguments make no sense together, or the Trainer does not take them.
+        OSError: A file cannot be read, or the folder cannot be written.
+    """
+    _quieten_lightning()
+    try:
+        cli = FitCLI(argv)
+    except MisconfigurationException as error:
+        text = " ".join(str(error).split())
+        if "backend found" in text:
+            text = f"--trainer.accelerator: {text} Leave it out to train on the CPU."
+        raise ValueError(text) from error
+    except ValueError as error:
+        explained = explain_class(str(error))
+        if explained is None:
+            raise
+        raise ValueError(explained) from error
+    try:
+        yield cli
+    finally:
+        cli.lock.release()
+        cli.run.discard()
+
+
+def _quieten_lightning() -> None:
+    """Keep Lightning's advertisements and tips out."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # A resumed run's is not, and should not be.
+    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
+    # Lightning 2.6 on torch 2.15: its own use of a deprecated name, nothing that a user could mend.
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
 
 
 class FitCLI(LightningCLI):
     """LightningCLI with acro's run folder, loggers and callbacks.
 
-    Args:
-        args: The command line.
-        preset: The preset whose settings are the defaults; None for the classes' own.
-        resumed: The run to continue in; None starts a new one.
-        ckpt_path: The checkpoint to continue from.
+    Attributes:
+        run: The run's folder, locked.
+        checkpoint: What the run continues from; None in a new one.
+        ckpt_path: Where that was read.
+        interrupts: Knows which signal stopped the run.
+        curve: Knows every evaluation.
     """
 
-    def __init__(self, args: Sequence[str], preset: str | None, resumed: Run | None, ckpt_path: Path | None) -> None:
-        self.preset = preset
-        self.ckpt_path = ckpt_path
+    def __init__(self, args: Sequence[str]) -> None:
+        self.resumed: Run | None = None
+        self.ckpt_path: Path | None = None
+        self.checkpoint: dict[str, Any] | None = None
         self.run: Run
-        self.resumed = resumed
-        self.checkpoint = None if ckpt_path is None else read_checkpoint(ckpt_path)
         self.interrupts = Interrupts()
         self.curve = LearningCurve()
-        defaults = [] if preset is None else [str(PRESETS / f"{preset}.yaml")]
         super().__init__(
             DQN,
             Experience,
@@ -57,98 +110,158 @@ class FitCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={
-                "default_config_files": defaults if resumed is None else [str(resumed.config)],
                 "exit_on_error": False,
+                "allow_abbrev": False,
                 "prog": "python -m acro.fit",
                 "usage": USAGE,
-                "description": "Train a DQN agent; without arguments, one that swings Acrobot up.",
+                "description": DESCRIPTION,
             },
-            trainer_defaults={
-                # Networks this small are no faster on a GPU, and "auto" would take it.
-                "accelerator": "cpu",
-                "devices": 1,
-                "max_epochs": 30,
-                "num_sanity_val_steps": 0,
-                "log_every_n_steps": 1,
-                "enable_model_summary": False,
-                "default_root_dir": DEFAULT_ROOT,
-            },
+            trainer_defaults=TRAINER_DEFAULTS,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add acro's own arguments, and tie the network's sizes to the environment."""
-        parser.add_argument(
-            "--preset", type=str | None, default=self.preset, help=f"A tuned run: {', '.join(preset_names())}."
-        )
-        parser.add_argument(
-            "--ckpt_path", type=str | None, help="Continue from this checkpoint, or from the newest run's: last."
-        )
-        parser.add_argument("--torch_threads", type=int, default=1, help="One is fastest for networks this small.")
-        parser.add_argument("--debug", action="store_true", help="Show the traceback of a mistake.")
+        for option in OPTIONS:
+            kind = {"action": "store_true"} if option.is_switch else {"type": option.type, "default": option.default}
+            parser.add_argument(f"--{option.name}", help=option.help, **kind)
         parser.link_arguments("data.observation_size", "model.observation_size", apply_on="instantiate")
         parser.link_arguments("data.num_actions", "model.num_actions", apply_on="instantiate")
         parser.link_arguments("data.return_range", "model.return_range", apply_on="instantiate")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_plain_seed)
+        parser.link_arguments("data.observation_shape", "model.observation_shape", apply_on="instantiate")
+        for seeded in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", seeded, compute_fn=_plain_seed)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse; LightningCLI's own warns when it is given the command line from outside."""
-        self.config = parser.parse_args(args)
+        """Parse twice: first what was given, which says whose settings are the defaults; then everything."""
+        try:
+            self.config = self._parse(parser, args)
+        except Exception as error:
+            explained = explain(parser, str(error))
+            if explained is None:
+                raise
+            raise ValueError(explained) from error
+
+    def _parse(self, parser: LightningArgumentParser, args: list[str]) -> Namespace:
+        # The seed's link must find one.
+        asked = [argument for argument in args if not argument.startswith("--print_config")]
+        given = parser.parse_args(["--seed_everything=0", *asked], defaults=False)
+        env_id, ckpt_path = given.get("data.env_id"), given.get("ckpt_path")
+        preset = asked_preset(given.get("preset"), args, env_id)
+        if preset is not None:
+            read_preset(preset)
+            parser.set_defaults(preset=preset)
+            parser.default_config_files = [str(PRESETS / f"{preset}.yaml")]
+        if ckpt_path is not None:
+            root = Path(given.get("trainer.default_root_dir") or TRAINER_DEFAULTS["default_root_dir"])
+            env_id = env_id or parser.get_defaults()["data"]["env_id"]
+            name = folder_name(given.get("name") or preset or env_id)
+            self.resumed = Run.newest(root, name) if ckpt_path == "last" else Run.of_checkpoint(Path(ckpt_path))
+            self.ckpt_path = self.resumed.last_checkpoint if ckpt_path == "last" and self.resumed else Path(ckpt_path)
+            self.checkpoint = read_checkpoint(self.ckpt_path)
+            if self.resumed is not None:
+                if not given.get("trust_config"):
+                    check_trust(self.resumed.config)
+                parser.default_config_files = [str(self.resumed.config)]
+        return parser.parse_args(args)
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run's folder; a saved configuration says nothing of resuming."""
-        config = self.config
-        torch.set_num_threads(config["torch_threads"])
-        config["ckpt_path"] = None
-        if self.resumed is not None:
-            self.run = self.resumed
-        else:
-            name = config["preset"] or folder_name(config["data"]["env_id"])
-            self.run = Run.new(Path(config["trainer"]["default_root_dir"]), name)
+        """Set the threads; a saved configuration says nothing of resuming."""
+        torch.set_num_threads(self.config["torch_threads"])
+        self.config["ckpt_path"] = None
+        self.config["trust_config"] = self.config["debug"] = False
+        # By position: jsonargparse 4.49 gave the third argument, which leaves None out, another name.
+        self.config_text: str = self.parser.dump(self.config, "parser_mode", False)
+
+    @property
+    def needs_trust(self) -> bool:
+        """Whether continuing this run means importing code that is neither acro's nor Lightning's."""
+        return next(foreign_names(yaml.safe_load(self.config_text)), None) is not None
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Return a Trainer that writes into the run's folder."""
-        given = self.config_init["trainer"]
-        given["callbacks"] = [*(given["callbacks"] or []), *self._callbacks()]
-        # Where Lightning saves when SLURM asks for a requeue, and would look for it again.
-        given["default_root_dir"] = str(self.run.folder)
-        given["plugins"] = [*(given["plugins"] or []), DurableCheckpointIO()]
-        if given["logger"] is None:
-            given["logger"] = self._loggers()
-        return super().instantiate_trainer(**kwargs)
+        """Return a Trainer that writes into the run's folder, which is made once all else was found to be right."""
+        experience, model, config = self.datamodule, self.model, self.config
+        if self.checkpoint is not None:
+            model.check_resumable(self.checkpoint)
+            experience.check_resumable(self.checkpoint)
+            _check_length(config["trainer"]["max_epochs"], experience.steps_per_epoch, env_steps_of(self.checkpoint))
+        # Asks for the memory, which may not be had.
+        experience.setup("fit")
+        try:
+            name = folder_name(config["name"] or config["preset"] or config["data"]["env_id"])
+            self.run = self.resumed or Run.new(Path(config["trainer"]["default_root_dir"]), name)
+            self.lock = self.run.lock()
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise OSError(
+                f"cannot make the run's folder: {error}; choose another --trainer.default_root_dir"
+            ) from error
+        try:
+            trainer = self._make_trainer(**kwargs)
+            check_trainer(trainer)
+        except BaseException:
+            self.lock.release()
+            self.run.discard()
+            raise
+        return trainer
 
-    def _loggers(self) -> list[Any]:
+    def _make_trainer(self, **kwargs: Any) -> L.Trainer:
+        given = self.config_init["trainer"]
+        given["callbacks"] = [*_listed(given["callbacks"]), *self._callbacks()]
+        given["default_root_dir"] = str(self.run.folder)
+        given["plugins"] = [*_listed(given["plugins"]), DurableCheckpointIO()]
+        if SLURMEnvironment.detect():
+            # A requeue would start another run beside this one; docs/resuming.md says how a job continues its own.
+            given["plugins"].append(SLURMEnvironment(auto_requeue=False))
+        given["logger"] = self._loggers(given["logger"])
+        trainer: L.Trainer = super().instantiate_trainer(**kwargs)
+        return trainer
+
+    def _loggers(self, given: Any) -> list[Any]:
+        """Return `metrics.csv` first, whose folder is then the Trainer's own, and TensorBoard or what was given."""
         root, name, version = self.run.root, self.run.name, self.run.version
         resumed_step = None if self.checkpoint is None else env_steps_of(self.checkpoint)
-        return [
-            MetricsCSV(root, name, version, resume_step=resumed_step),
-            # TensorBoard drops what is at `purge_step` too.
-            TensorBoardLogger(
-                root,
-                name,
-                version,
-                default_hp_metric=False,
-                purge_step=None if resumed_step is None else resumed_step + 1,
-            ),
-        ]
+        metrics = MetricsCSV(root, name, version, resume_step=resumed_step)
+        if given is False:
+            return [metrics]
+        if given not in (None, True):
+            return [metrics, *_listed(given)]
+        # TensorBoard drops what is at `purge_step` too.
+        purge_step = None if resumed_step is None else resumed_step + 1
+        return [metrics, Events(root, name, version, default_hp_metric=False, purge_step=purge_step)]
 
     def _callbacks(self) -> list[L.Callback]:
         given = self.config_init["trainer"]
-        progress = [] if given["enable_progress_bar"] is False else [TrainingProgress()]
-        shown = [*progress, self.curve, self.interrupts]
+        shown: list[L.Callback] = [] if given["enable_progress_bar"] is False else [TrainingProgress()]
+        shown += [self.curve, *([RenderGif()] if self.config["gif"] else []), self.interrupts]
+        if given["enable_checkpointing"] is False:
+            return shown
+        config = SaveConfig(self.run.config, self.config_text)
         # `SaveBest` before `SaveLast`: what last.ckpt says of the best one must be up to date.
-        saves = [SaveBest(self.run.best_checkpoint), SaveLast(self.run.last_checkpoint)]
-        return shown if given["enable_checkpointing"] is False else [*shown, *saves]
-
-    def save_config(self) -> None:
-        """Write every setting into the run's folder, so that a resumed run has the same."""
-        with replacing(self.run.config) as file:
-            # By position: jsonargparse 4.49 gave the third argument, which leaves None out, another name.
-            file.write(self.parser.dump(self.config, "parser_mode", False).encode())
+        return [*shown, config, SaveBest(self.run.best_checkpoint), SaveLast(self.run.last_checkpoint)]
 
 
-def preset_names() -> list[str]:
-    """Return the names that `--preset` takes."""
-    return sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
+class SaveConfig(L.Callback):
+    """Write every setting into the run's folder, so that a resumed run has the same; a refused one writes nothing."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.text = text
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write, now that the checkpoint was found to fit."""
+        with replacing(self.path) as file:
+            file.write(self.text.encode())
+
+
+def describe_start(cli: FitCLI) -> str:
+    """Return what a run is about to do, in one line."""
+    experience, trainer = cli.datamodule, cli.trainer
+    steps = "" if trainer.max_epochs in (None, -1) else f" · {trainer.max_epochs * experience.steps_per_epoch} steps"
+    start = "" if cli.checkpoint is None else f", resumed at step {env_steps_of(cli.checkpoint)}"
+    known = preset_of(experience.env_id)
+    hint = f" · tuned settings: --preset {known}" if known and not cli.config["preset"] else ""
+    return f"{experience.env_id} · seed {experience.seed}{steps}{start} · {cli.run.folder}{hint}"
 
 
 def env_steps_of(checkpoint: dict[str, Any]) -> int:
@@ -157,12 +270,21 @@ def env_steps_of(checkpoint: dict[str, Any]) -> int:
     return 0 if experience is None else int(experience["collector"]["env_steps"])
 
 
-def folder_name(env_id: str) -> str:
-    """Return an environment's id as a folder's name: acro/Acrobot-v1 -> acro-Acrobot-v1."""
-    return env_id.replace("/", "-").replace(":", "-")
+def _listed(given: Any) -> list[Any]:
+    return [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def _plain_seed(seed: bool | int) -> int:
     if isinstance(seed, bool):
         raise ValueError(f"--seed_everything {seed}: give a number, so that the run can be repeated")
     return seed
+
+
+def _check_length(max_epochs: int | None, steps_per_epoch: int, env_steps: int) -> None:
+    if max_epochs is None or max_epochs == -1 or env_steps <= max_epochs * steps_per_epoch:
+        return
+    needed = -(-env_steps // steps_per_epoch)
+    raise ValueError(
+        f"--trainer.max_epochs {max_epochs} must be at least {needed} to continue this run, "
+        f"which has {env_steps} steps behind it"
+    )

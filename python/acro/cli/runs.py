@@ -1,12 +1,37 @@
-"""Run folders: `<root>/<name>/version_N`, one a run."""
+"""Run folders: `<root>/<name>/version_N`, one a run, written by one process."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+logger = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"version_(\d+)")
+_LOCK = ".lock"
+# Settings that change nothing of what a run computes, and the seed, in which runs of one experiment differ.
+_INCOMPARABLE = {
+    "ckpt_path",
+    "config",
+    "debug",
+    "gif",
+    "name",
+    "preset",
+    "seed_everything",
+    "torch_threads",
+    "trust_config",
+    "trainer.callbacks",
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+}
 
 
 @dataclass(frozen=True)
@@ -16,6 +41,8 @@ class Run:
     root: Path
     name: str
     version: str
+    made: tuple[Path, ...] = ()
+    """Folders above its own that were made for it."""
 
     @property
     def folder(self) -> Path:
@@ -26,6 +53,11 @@ class Run:
     def config(self) -> Path:
         """Every setting of the run."""
         return self.folder / "config.yaml"
+
+    @property
+    def result(self) -> Path:
+        """What the held-out episodes returned."""
+        return self.folder / "result.json"
 
     @property
     def last_checkpoint(self) -> Path:
@@ -39,13 +71,22 @@ class Run:
 
     @classmethod
     def new(cls, root: Path, name: str) -> Run:
-        """Return the run after the newest under `root`; nothing is created."""
-        return cls(root, name, f"version_{max(_versions(root / name), default=-1) + 1}")
+        """Make the folder of a run after the newest under `root`; no other process can get the same.
 
-    @classmethod
-    def all(cls, root: Path, name: str) -> list[Run]:
-        """Return the runs under `root`, the newest first."""
-        return [cls(root, name, f"version_{version}") for version in sorted(_versions(root / name), reverse=True)]
+        Raises:
+            OSError: It cannot be made.
+        """
+        parent = root / name
+        made = tuple(path for path in (parent, *parent.parents) if not path.exists())
+        while True:
+            run = cls(root, name, f"version_{max(_versions(parent), default=-1) + 1}", made)
+            try:
+                run.folder.mkdir(parents=True)
+            except FileExistsError:
+                if not parent.is_dir():
+                    raise
+            else:
+                return run
 
     @classmethod
     def newest(cls, root: Path, name: str) -> Run:
@@ -54,7 +95,8 @@ class Run:
         Raises:
             FileNotFoundError: There is none.
         """
-        for run in cls.all(root, name):
+        for version in sorted(_versions(root / name), reverse=True):
+            run = cls(root, name, f"version_{version}")
             if run.last_checkpoint.is_file():
                 return run
         raise FileNotFoundError(f"--ckpt_path last: no run under {root / name} has a checkpoint; start one without it")
@@ -66,10 +108,50 @@ class Run:
         run = cls(folder.parent.parent, folder.parent.name, folder.name)
         return run if run.config.is_file() and path.resolve().parent.name == "checkpoints" else None
 
+    def lock(self) -> BaseFileLock:
+        """Keep other processes from writing into the folder until the lock is released, or this process ends.
+
+        Raises:
+            BlockingIOError: Another process writes into it.
+        """
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise BlockingIOError(f"another process trains in {self.folder}; wait for it or stop it first") from error
+        except NotImplementedError:
+            logger.warning("%s: this filesystem knows no locks; take care that one process writes here", self.folder)
+        return lock
+
+    def discard(self) -> None:
+        """Remove the folder if nothing was written into it, and the ones that were made for it."""
+        if {path.name for path in self.folder.glob("*")} <= {_LOCK}:
+            (self.folder / _LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                for folder in (self.folder, *self.made):
+                    folder.rmdir()
+
     def remove_leftovers(self) -> None:
         """Delete the temporary files of saves that a killed process did not finish."""
         for leftover in self.folder.glob("**/.*.tmp"):
             leftover.unlink()
+
+
+def folder_name(env_id: str) -> str:
+    """Return an environment's id as a folder's name: acro/Acrobot-v1 -> acro-Acrobot-v1."""
+    return env_id.replace("/", "-").replace(":", "-")
+
+
+def comparable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by dotted name the settings in which seeds of one experiment agree."""
+    return {name: value for name, value in _flat(config).items() if name not in _INCOMPARABLE}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _versions(folder: Path) -> list[int]:

@@ -1,58 +1,103 @@
-"""What `python -m acro.fit --help` prints: acro's own settings, out of the docstrings that explain them."""
+"""What `python -m acro.fit --help` prints, out of the sources that describe the settings.
+
+The classes are read, not imported: PyTorch and Lightning alone take seconds.
+"""
 
 from __future__ import annotations
 
-import inspect
+import ast
 import re
 import textwrap
 from collections.abc import Sequence
+from importlib import resources
+from typing import Any
 
-from acro.dqn import DQN
-from acro.experience import Experience
+from acro.cli.options import DESCRIPTION, OPTIONS, TRAINER_DEFAULTS, USAGE, asked_files, asked_preset, read_preset
 
-USAGE = (
-    "python -m acro.fit [--preset NAME] [--config FILE] [--seed_everything N] [--ckpt_path PATH|last] "
-    "[--model.*] [--data.*] [--trainer.*]"
-)
 # Taken from the environment or the seed; or no setting of a command line.
-_LINKED = {"observation_size", "num_actions", "return_range", "seed"}
+_LINKED = {"observation_size", "observation_shape", "num_actions", "return_range", "seed"}
 
 
-def usage(presets: Sequence[str]) -> str:
-    """Return the help text; `presets` are the names that `--preset` takes."""
+def usage(argv: Sequence[str]) -> str:
+    """Return the help text, with the defaults of what would run with the other arguments in `argv`.
+
+    Raises:
+        ValueError: They name a preset that there is not.
+        OSError: They name a file that cannot be read.
+    """
+    preset, settings = _asked(argv)
     general = {
-        "--preset NAME": f"A tuned run to start from: {', '.join(presets)}.",
         "--config FILE": "Settings from a YAML file, such as a run's config.yaml.",
-        "--seed_everything N": "All randomness derives from it. (0)",
-        "--ckpt_path PATH|last": "Continue from a checkpoint, or where the newest run of the preset stopped.",
-        "--torch_threads N": "One is fastest for networks this small. (1)",
-        "--trainer.max_epochs N": "Epochs of data.steps_per_epoch environment steps.",
-        "--trainer.default_root_dir PATH": "Where run folders go. (runs)",
-        "--trainer.accelerator NAME": "cpu or gpu. (cpu)",
+        "--seed_everything N": f"All randomness derives from it. ({settings.get('seed_everything', 0)})",
+        **{
+            f"--{option.name} {option.metavar}".rstrip(): option.help
+            if option.is_switch or option.default is None
+            else f"{option.help} ({_shown(option.default)})"
+            for option in OPTIONS
+        },
+    }
+    trainer = {**TRAINER_DEFAULTS, **settings.get("trainer", {})}
+    general |= {
+        "--trainer.max_epochs N": f"Epochs of data.steps_per_epoch environment steps. ({trainer['max_epochs']})",
+        "--trainer.default_root_dir PATH": f"Where run folders go. ({trainer['default_root_dir']})",
+        "--trainer.accelerator NAME": f"cpu or gpu. ({trainer['accelerator']})",
         "--print_config": "Print every setting as YAML, and stop.",
-        "--debug": "Show where a mistake comes from.",
+        "--version": "Print acro's version, and stop.",
         "--help_all": "Explain everything, with all that Lightning's Trainer takes.",
     }
+    whose = "the classes" if preset is None else f"the preset {preset}"
     parts = [
         f"usage: {USAGE}",
-        "Train a DQN agent; without arguments, one that swings Acrobot up. Defaults are in brackets.",
+        f"{DESCRIPTION} Defaults are in brackets: those of {whose}.",
         _section("General", general),
-        _section("Experience", _settings(Experience, "data")),
-        _section("Network and learning", _settings(DQN, "model")),
+        _section("Experience", _settings("experience/datamodule.py", "Experience", "data", settings)),
+        _section("Network and learning", _settings("dqn/module.py", "DQN", "model", settings)),
     ]
     return "\n\n".join(parts)
 
 
-def _settings(documented: type, prefix: str) -> dict[str, str]:
-    """Return option -> explanation and default, from the Google-style docstring of `documented`."""
-    arguments = (inspect.getdoc(documented) or "").split("Args:\n", 1)[1]
+def _asked(argv: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
+    """Return the preset, and the settings that it and the configuration files give."""
+    named, files = asked_files(argv)
+    named += [file["preset"] for file in files if file.get("preset")]
+    env_id = next((argument for argument in argv if argument.startswith("--data.env_id")), None)
+    preset = asked_preset(named[0] if named else None, argv, env_id)
+    settings: dict[str, Any] = {} if preset is None else read_preset(preset)
+    for file in files:
+        for group, values in file.items():
+            settings[group] = {**settings.get(group, {}), **values} if isinstance(values, dict) else values
+    return preset, settings
+
+
+def _settings(source: str, class_name: str, prefix: str, settings: dict[str, Any]) -> dict[str, str]:
+    """Return option -> explanation and default, from the docstring and the signature of a class in a source file."""
+    tree = ast.parse((resources.files("acro") / source).read_text(encoding="utf-8"))
+    documented = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
+    init = next(node for node in documented.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    positional = init.args.args[len(init.args.args) - len(init.args.defaults) :]
+    defaults = {
+        argument.arg: ast.literal_eval(default)
+        for argument, default in [
+            *zip(positional, init.args.defaults, strict=True),
+            *zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True),
+        ]
+        if default is not None
+    }
+    defaults |= settings.get(prefix, {})
+    arguments = (ast.get_docstring(documented) or "").split("Args:\n", 1)[1].split("\n\n", 1)[0]
     explained = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE)
-    defaults = {name: given.default for name, given in inspect.signature(documented).parameters.items()}
     return {
-        f"--{prefix}.{name}": f"{' '.join(text.split())} ({defaults[name]})"
+        f"--{prefix}.{name}": f"{' '.join(text.split())} ({_shown(defaults[name])})"
         for name, text in explained
         if name not in _LINKED
     }
+
+
+def _shown(default: Any) -> str:
+    """Return a default as it would be typed."""
+    if default is None or isinstance(default, bool):
+        return {None: "null", True: "true", False: "false"}[default]
+    return str(list(default)) if isinstance(default, tuple) else str(default)
 
 
 def _section(title: str, options: dict[str, str]) -> str:

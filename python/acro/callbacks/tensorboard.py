@@ -1,0 +1,48 @@
+"""TensorBoard's events of a run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+
+logger = logging.getLogger(__name__)
+
+
+class Events(TensorBoardLogger):
+    """Lightning's TensorBoardLogger, whose hparams.yaml is plain YAML, and which a full disk silences.
+
+    The same numbers are in metrics.csv: that they cannot be written here must not end a run.
+    """
+
+    _is_broken = False
+
+    def log_hyperparams(self, params: Any, metrics: dict[str, Any] | None = None, step: int | None = None) -> None:
+        """Log settings, tuples as lists: YAML has no others."""
+        given = params if isinstance(params, dict) else vars(params)
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+        self._try(super().log_hyperparams, plain, metrics, step)
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Log numbers; a test's without its epoch, which training logged for this step."""
+        if any(name.startswith("test/") for name in metrics):
+            metrics = {name: value for name, value in metrics.items() if name != "epoch"}
+        self._try(super().log_metrics, metrics, step)
+
+    def save(self) -> None:
+        """Write what is pending."""
+        self._try(super().save)
+
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        self._try(super().finalize, status)
+
+    def _try(self, write: Any, *arguments: Any) -> None:
+        if self._is_broken:
+            return
+        try:
+            write(*arguments)
+        except OSError as error:
+            self._is_broken = True
+            logger.warning("TensorBoard gets no more events: %s", error)

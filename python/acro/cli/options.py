@@ -1,0 +1,117 @@
+"""What `python -m acro.fit` takes beyond the classes' own settings; imports neither torch nor lightning."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+PRESETS = resources.files("acro") / "presets"
+DEFAULT_PRESET = "acrobot"
+DEFAULT_ENV_ID = "acro/Acrobot-v1"
+USAGE = (
+    "python -m acro.fit [--preset NAME] [--config FILE] [--seed_everything N] [--ckpt_path PATH|last] "
+    "[--model.*] [--data.*] [--trainer.*]"
+)
+DESCRIPTION = "Train a DQN agent; without arguments, one that swings Acrobot up."
+# The Trainer's own defaults suit larger networks.
+TRAINER_DEFAULTS: dict[str, Any] = {
+    # Networks this small are no faster on a GPU, and "auto" would take it.
+    "accelerator": "cpu",
+    "devices": 1,
+    "max_epochs": 30,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 1,
+    "enable_model_summary": False,
+    "default_root_dir": "runs",
+}
+
+
+class Option(NamedTuple):
+    """One argument of the command line; a default of False without a metavar makes a switch of it."""
+
+    name: str
+    type: Any
+    default: Any
+    metavar: str
+    help: str
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value."""
+        return not self.metavar
+
+
+def preset_names() -> list[str]:
+    """Return the names that `--preset` takes."""
+    return sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Return the settings of a preset.
+
+    Raises:
+        ValueError: There is no such preset.
+    """
+    if name not in preset_names():
+        raise ValueError(f"--preset {name}: no such preset; there are {', '.join(preset_names())}")
+    settings: dict[str, Any] = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    return settings
+
+
+def preset_of(env_id: str) -> str | None:
+    """Return the preset whose environment is `env_id`, the plainest where there are several; None without one."""
+    fitting = [name for name in preset_names() if read_preset(name)["data"]["env_id"] == env_id]
+    return min(fitting, key=len, default=None)
+
+
+def asked_preset(preset: str | None, argv: Sequence[str], env_id: str | None) -> str | None:
+    """Return the preset whose settings are the defaults; None for the classes' own.
+
+    Args:
+        preset: The one that was found, in the command line or in a configuration file.
+        argv: The command line.
+        env_id: The environment that was named.
+
+    Raises:
+        ValueError: The command line and a configuration file name different ones.
+    """
+    given, files = asked_files(argv)
+    named = dict.fromkeys([*given, *(file["preset"] for file in files if file.get("preset"))])
+    if len(named) > 1:
+        raise ValueError(f"--preset and --config name different presets, {' and '.join(named)}; leave one of them out")
+    return DEFAULT_PRESET if preset is None and env_id is None and not files else preset
+
+
+def asked_files(argv: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the presets that `argv` names, and what is in its configuration files."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset", action="append", default=[])
+    parser.add_argument("-c", "--config", action="append", default=[])
+    given = parser.parse_known_args(argv)[0]
+    return given.preset, [yaml.safe_load(Path(path).read_text()) or {} for path in given.config]
+
+
+def _switch(name: str, help: str) -> Option:  # noqa: A002 - as argparse calls it
+    return Option(name, bool, False, "", help)
+
+
+OPTIONS = (
+    Option("preset", str | None, None, "NAME", f"A tuned run to start from: {', '.join(preset_names())}."),
+    Option(
+        "ckpt_path",
+        str | None,
+        None,
+        "PATH|last",
+        "Continue from a checkpoint, or where the newest run of the preset stopped.",
+    ),
+    Option("name", str | None, None, "NAME", "Folder of the run under the root, instead of the preset's name."),
+    Option("gif", bool, True, "true|false", "Draw episodes of the policy while it learns and at the end."),
+    Option("torch_threads", int, 1, "N", "One is fastest for networks this small."),
+    _switch("trust_config", "With --ckpt_path: import what the run's config.yaml names outside of acro and Lightning."),
+    _switch("debug", "Show where a mistake comes from."),
+)

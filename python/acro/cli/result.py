@@ -1,0 +1,71 @@
+"""How good a run became: what the held-out episodes returned, as a line and as result.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acro.cli.runs import comparable_settings
+from acro.cli.versions import versions
+from acro.evaluation import Evaluation
+from acro.storage.files import replacing
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Return an evaluation in one line."""
+    returns = evaluation.returns
+    return (
+        f"eval: mean {evaluation.mean:.1f} ± {evaluation.standard_error:.1f}, median {np.median(returns):.0f}, "
+        f"worst {returns.min():.0f} over {len(returns)} episodes"
+    )
+
+
+def solved_step(threshold: float | None, evaluations: Sequence[tuple[int, float]]) -> int | None:
+    """Return the step of the first evaluation (step, mean) whose mean is at least `threshold`; None without one."""
+    if threshold is None:
+        return None
+    return next((step for step, mean in evaluations if mean >= threshold), None)
+
+
+def describe_solved(threshold: float | None, step: int | None) -> str:
+    """Return when the task was solved, as the end of a line; empty where nothing says what counts as solved."""
+    if threshold is None:
+        return ""
+    return f"; not solved (>= {threshold:g})" if step is None else f"; solved (>= {threshold:g}) at step {step}"
+
+
+def write_result(path: Path, evaluation: Evaluation, config: Mapping[str, Any], **facts: Any) -> None:
+    """Write result.json.
+
+    Args:
+        path: The file.
+        evaluation: Of the held-out episodes.
+        config: The run's settings, as config.yaml has them.
+        facts: More of the run: its environment, steps and seconds.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    settings = json.dumps(comparable_settings(config), sort_keys=True, default=str)
+    result = {
+        **facts,
+        "episodes": len(evaluation.returns),
+        "first_reset_seed": evaluation.seed,
+        "mean": evaluation.mean,
+        "standard_error": evaluation.standard_error,
+        "median": float(np.median(evaluation.returns)),
+        "worst": float(evaluation.returns.min()),
+        "returns": evaluation.returns.tolist(),
+        "lengths": evaluation.lengths.tolist(),
+        "seed": config.get("seed_everything"),
+        # Equal for runs that differ in nothing but the seed and what they show.
+        "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
+        "versions": versions(),
+    }
+    with replacing(path) as file:
+        file.write((json.dumps(result, indent=1) + "\n").encode())

@@ -1,0 +1,68 @@
+"""What a run folder may name: its config.yaml is data, and runs nothing of anybody's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_TRUSTED = ("acro", "gymnasium", "lightning", "torch")
+_IMPORTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+# Plain paths and names, which nothing imports.
+_PLAIN = {"ckpt_path", "name", "preset", "trainer.default_root_dir"}
+
+
+def check_trust(config: Path) -> None:
+    """Check that `config` names no code outside of acro, torch, lightning and gymnasium, and no further file.
+
+    Raises:
+        ValueError: It does.
+    """
+    try:
+        settings = yaml.safe_load(config.read_text())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{config} is damaged: {error}") from error
+    for name, text in foreign_names(settings):
+        raise ValueError(
+            f"{config} names {text!r} in {name}, which would be imported or read; "
+            "where you trust that file, continue with --trust_config"
+        )
+
+
+def foreign_names(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (setting, text) for every text in `settings` that could make somebody else's code run."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            yield from foreign_names(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from foreign_names(value, name)
+    elif isinstance(settings, str) and name not in _PLAIN:
+        inner = _inner(settings)
+        if inner is not None:
+            yield from foreign_names(inner, name)
+        elif _is_foreign(settings, name):
+            yield name, settings
+
+
+def _inner(text: str) -> list[Any] | dict[str, Any] | None:
+    """Return what jsonargparse would find in a text that is YAML itself; None in others."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    return found if isinstance(found, (list, dict)) else None
+
+
+def _is_foreign(text: str, name: str) -> bool:
+    if name == "data.env_id":
+        module, colon, _ = text.partition(":")
+        return bool(colon) and module.split(".")[0] not in _TRUSTED
+    if _IMPORTED.fullmatch(text):
+        return text.split(".")[0] not in _TRUSTED
+    # jsonargparse reads a file where its path stands in the place of a group of settings or of a class.
+    return "." not in name or os.path.isfile(text)

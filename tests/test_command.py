@@ -1,0 +1,60 @@
+"""`acro COMMAND` and `python -m acro COMMAND`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+import acro
+from acro.__main__ import main
+
+
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+
+    listed = capsys.readouterr().out
+    assert all(f"\n  {name} " in listed for name in ("fit", "play", "plot", "doctor"))
+
+
+def test_list_and_doctor_need_neither_torch_nor_lightning() -> None:
+    code = (
+        "import sys; from acro.__main__ import main; main([]); main(['doctor']); "
+        "print(sorted({'torch', 'lightning', 'matplotlib'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_doctor_prints_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+
+    found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert set(found) == {"acro", "python", "torch", "lightning", "gymnasium", "numpy", "platform", "extension"}
+    assert found["torch"] == importlib.metadata.version("torch")
+    assert found["extension"] in ("debug build", "release build")
+
+
+def test_version_is_acros(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+
+    assert capsys.readouterr().out == f"acro {acro.__version__}\n"
+
+
+def test_unknown_command_is_an_error_that_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 2
+
+    assert capsys.readouterr().err == (
+        "error: COMMAND must be one of fit, play, plot, doctor, got train; see acro --help\n"
+    )
+
+
+def test_command_is_passed_its_own_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["play", "--help"])
+
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: python -m acro.play")
