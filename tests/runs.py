@@ -8,14 +8,14 @@ from typing import Any
 
 import lightning as L
 import torch
-from benchmarks.differences import differences as differences
+from differences import differences as differences
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from acro import DQN, Experience
 from acro.callbacks.checkpointing import SaveLast
 from acro.storage.checkpoints import DurableCheckpointIO
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "num_envs": 4,
     "capacity": 400,
     "batch_size": 16,
@@ -88,4 +88,5 @@ def train(
 
 def last_checkpoint(folder: Path) -> dict[str, Any]:
     """Return all of `last.ckpt`."""
-    return torch.load(folder / "last.ckpt", weights_only=True)
+    checkpoint: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)
+    return checkpoint

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
-def notebook() -> object:
+def notebook() -> Any:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
@@ -32,17 +33,17 @@ def notebook() -> object:
     return found
 
 
-def outputs(notebook: object, kind: str) -> list[str]:
+def outputs(notebook: Any, kind: str) -> list[str]:
     found = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return [output.data[kind] for output in found if kind in output.get("data", {})]
 
 
-def test_notebook_runs_and_shows_its_curve_and_its_gifs(notebook: object) -> None:
+def test_notebook_runs_and_shows_its_curve_and_its_gifs(notebook: Any) -> None:
     assert len(outputs(notebook, "image/png")) == 1
     assert sum("data:image/gif;base64," in html for html in outputs(notebook, "text/html")) == 2
 
 
-def test_notebook_says_nothing_on_stderr(notebook: object) -> None:
+def test_notebook_says_nothing_on_stderr(notebook: Any) -> None:
     streams = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
     assert [output.text for output in streams if output.get("name") == "stderr"] == []
@@ -90,4 +91,11 @@ def test_documentation_builds_without_warnings(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert (tmp_path / "site" / "api" / "index.html").read_text().count("ReplayMemory") > 3
+    promised = set()
+    entry = r"^::: ([\w.]+)\n(?:    options:\n      members: \[(.*)\])?"
+    for name, members in re.findall(entry, (DOCS / "api.md").read_text(), re.M):
+        promised |= {name, *(f"{name}.{member}" for member in members.split(", ") if member)}
+    shown = set(re.findall(r'id="(acro[\w.]*)"', (tmp_path / "site" / "api" / "index.html").read_text()))
+    assert promised >= {"acro.DQN.forward", "acro.ReplayMemory", "acro.evaluate"}
+    assert promised - shown == set()
+    assert {f"acro.ReplayMemory.{name}" for name in ("push", "extend", "sample", "save", "load")} <= shown

@@ -14,6 +14,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+import yaml
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     EarlyStopping,
@@ -24,17 +25,23 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.tuner import Tuner
+from lightning.pytorch.tuner.tuning import Tuner
 from runs import SMALL, differences, last_checkpoint, train
 
 from acro import DQN, Experience
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif
+from acro.callbacks.tensorboard import Events
 from acro.play import main as play
 
-CARTPOLE = {"env_id": "CartPole-v1"}
+CARTPOLE: dict[str, Any] = {"env_id": "CartPole-v1"}
 STEPS = SMALL["steps_per_epoch"]
-QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -61,7 +68,13 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_tensorboard_has_scalars_over_environment_steps(events: Any) -> None:
     assert [event.step for event in events.Scalars("eval/return")] == [STEPS, 2 * STEPS]
-    assert {"eval/return_median", "train/return", "train/td_error", "train/epsilon"} <= set(events.Tags()["scalars"])
+    scalars = set(events.Tags()["scalars"])
+    assert {"eval/return_median", "train/return", "train/td_error", "train/epsilon", "train/learning_rate"} <= scalars
+    assert {"train/loss", "train/grad_norm", "train/q_mean", "train/q_max"} <= scalars
+    seconds = [event.value for event in events.Scalars("time/seconds")]
+    rates = [event.value for event in events.Scalars("time/steps_per_second")]
+    assert 0 < seconds[0] < seconds[1]
+    assert rates == pytest.approx([STEPS / seconds[0], 2 * STEPS / seconds[1]], rel=0.01)
 
 
 def test_tensorboard_has_the_gif_and_the_curve(events: Any) -> None:
@@ -74,16 +87,31 @@ def test_tensorboard_has_the_gif_and_the_curve(events: Any) -> None:
     assert events.Images("learning_curve")[0].encoded_image_string.startswith(b"\x89PNG")
 
 
-def test_tensorboard_has_the_hyperparameters_with_the_best_return(events: Any) -> None:
+def test_tensorboard_has_the_hyperparameters_with_the_held_out_return(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    logger = Events(tmp_path, default_hp_metric=False)
+    trainer = L.Trainer(
+        max_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        callbacks=[LearningCurve()],
+        **{**QUIET, "logger": logger},
+    )
+    module, experience = DQN(4, 2), Experience("CartPole-v1", **SMALL)
+    trainer.fit(module, experience)
+    (tested,) = trainer.test(module, experience, verbose=False)
+    events = EventAccumulator(logger.log_dir)
+    events.Reload()
 
     content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     hyperparameters = HParamsPluginData.FromString(content).session_start_info.hparams
-
     assert hyperparameters["learning_rate"].number_value == 1e-3
     assert hyperparameters["env_id"].string_value == "CartPole-v1"
-    best = max(event.value for event in events.Scalars("eval/return"))
-    assert [event.value for event in events.Scalars("hp_metric")] == [best]
+    assert [event.value for event in events.Scalars("hp_metric")] == pytest.approx([tested["test/return"]])
+    settings = yaml.safe_load((Path(logger.log_dir) / "hparams.yaml").read_text())
+    assert settings["hidden"] == [128, 128]
 
 
 def test_lightnings_csv_logger_has_a_row_per_evaluation(tmp_path: Path) -> None:
@@ -127,7 +155,11 @@ def test_early_stopping_ends_a_solved_run(tmp_path: Path) -> None:
 
 def test_learning_rate_monitor_logs_the_schedule(tmp_path: Path) -> None:
     model = {"learning_rate": 1e-3, "learning_rate_end": 1e-4, "learning_rate_decay_updates": 160}
-    logging = {"logger": CSVLogger(tmp_path), "log_every_n_steps": 1, "callbacks": (LearningRateMonitor("step"),)}
+    logging: dict[str, Any] = {
+        "logger": CSVLogger(tmp_path),
+        "log_every_n_steps": 1,
+        "callbacks": (LearningRateMonitor("step"),),
+    }
 
     train(tmp_path, epochs=3, model=model, **logging, **CARTPOLE)
 
@@ -220,7 +252,7 @@ def test_validate_and_test_play_with_a_loaded_module(tmp_path: Path) -> None:
     assert validated["eval/return"] > 0
     assert module.last_evaluation is not None
     assert len(module.last_evaluation.returns) == 4
-    assert tested["eval/return"] == pytest.approx(module.last_evaluation.mean)
+    assert tested["test/return"] == pytest.approx(module.last_evaluation.mean)
 
 
 # ---- taking the network elsewhere
@@ -306,6 +338,7 @@ def test_own_network_and_wrapped_environment_from_python(own_code: Path, monkeyp
     )
 
     assert experience.observation_space.shape == (3, 4)
+    assert experience.collector is not None
     assert set(experience.collector.episodes.returns) <= {2.0 * steps for steps in range(1, 21)}
     assert module.updates > 0
     assert (own_code / "progress.gif").is_file()
@@ -325,4 +358,4 @@ def test_own_network_and_wrapped_environment_from_the_command_line(
 
     monkeypatch.syspath_prepend(own_code)
     assert play([str(checkpoint), "--env_id", env_id, "--network", "own_code:Net", "--episodes", "3"]) == 0
-    assert capsys.readouterr().out.startswith(f"{env_id} · 3 greedy episodes, seeds 0 to 2\n")
+    assert capsys.readouterr().out.startswith(f"{env_id} · 3 greedy episodes, from reset(seed=0) to reset(seed=2)\n")
