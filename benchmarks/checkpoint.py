@@ -19,7 +19,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from acro import DQN, Experience
+from acro import DQN, Experience, ReplayMemory
 from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 from benchmarks import results
 
@@ -36,8 +36,8 @@ class Save(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measure."""
-        experience: Experience = trainer.datamodule
-        _fill(experience)
+        experience: Experience = trainer.datamodule  # type: ignore[attr-defined] # set where fit is given one
+        memory = _fill(experience)
         last, best = self.folder / "last.ckpt", self.folder / "best.ckpt"
         before = _peak_megabytes()
         trainer.save_checkpoint(last)
@@ -46,7 +46,7 @@ class Save(L.Callback):
         self.found["best ms"] = _milliseconds(lambda: trainer.save_checkpoint(best, weights_only=True), self.repeats)
         self.found["last MB"] = last.stat().st_size / 1e6
         self.found["best MB"] = best.stat().st_size / 1e6
-        self.found["memory MB"] = experience.collector.memory.nbytes / 1e6
+        self.found["memory MB"] = memory.nbytes / 1e6
 
 
 def _measure_saving(transitions: int, folder: Path, repeats: int) -> dict[str, float]:
@@ -81,8 +81,9 @@ def _measure_loading(transitions: int, folder: Path, repeats: int) -> dict[str, 
     return {"load extra MB": extra, "load ms": _milliseconds(load, repeats)}
 
 
-def _fill(experience: Experience) -> None:
-    """Store episodes of 100 steps until the memory is full."""
+def _fill(experience: Experience) -> ReplayMemory:
+    """Store episodes of 100 steps until the memory is full, and return it."""
+    assert experience.collector is not None
     memory, draw = experience.collector.memory, np.random.default_rng(0)
     obs = draw.standard_normal((memory.num_envs, *memory.obs_shape), dtype=np.float32)
     steps = 0
@@ -92,6 +93,7 @@ def _fill(experience: Experience) -> None:
         steps += 1
         memory.extend(obs, actions, rewards, next_obs, np.full(len(obs), steps % 100 == 0), np.zeros(len(obs), bool))
         obs = next_obs
+    return memory
 
 
 def _milliseconds(work: Callable[[], object], repeats: int) -> float:

@@ -140,19 +140,15 @@ def _evaluations(repeats: int) -> dict[str, list[float]]:
 
 def _swinging_network() -> torch.nn.Module:
     """A 6-128-128-3 network whose greedy actions push against the first link's swing, as a trained one's do."""
-    network = torch.nn.Sequential(
-        *(torch.nn.Linear(6, 128), torch.nn.ReLU()),
-        *(torch.nn.Linear(128, 128), torch.nn.ReLU()),
-        torch.nn.Linear(128, 3),
-    )
-    for layer in (network[0], network[2], network[4]):
+    layers = torch.nn.Linear(6, 128), torch.nn.Linear(128, 128), torch.nn.Linear(128, 3)
+    for layer in layers:
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     with torch.no_grad():
-        network[0].weight[0, 4], network[0].weight[1, 4] = 1, -1  # The first joint's velocity, either sign.
-        network[2].weight[0, 0] = network[2].weight[1, 1] = 1
-        network[4].weight[0, 0] = network[4].weight[2, 1] = 1
-    return network
+        layers[0].weight[0, 4], layers[0].weight[1, 4] = 1, -1  # The first joint's velocity, either sign.
+        layers[1].weight[0, 0] = layers[1].weight[1, 1] = 1
+        layers[2].weight[0, 0] = layers[2].weight[2, 1] = 1
+    return torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
 
 
 def _rates_table(rates: dict[int, dict[str, list[float]]]) -> results.Table:

@@ -8,6 +8,7 @@ import statistics
 import time
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import lightning as L
 import torch
@@ -114,13 +115,14 @@ def in_a_bare_loop(epochs: int) -> tuple[float, DQN]:
     source = experience()
     dqn = module(source)
     source.setup("fit")
-    source.trainer = SimpleNamespace(lightning_module=dqn)
+    stand_in: Any = SimpleNamespace(lightning_module=dqn)
+    source.trainer = stand_in
     dqn.configure_optimizers()
     start = time.perf_counter()
     for _ in range(epochs * source.rounds_per_epoch):
         batch = source.round()
         if len(batch.rewards):
-            dqn.update(batch)
+            dqn.learn(batch)
     return time.perf_counter() - start, dqn
 
 

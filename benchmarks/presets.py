@@ -1,4 +1,8 @@
-"""Steps and seconds to a good policy, over seeds; `python -m benchmarks.presets [--quick] [--preset NAME]`."""
+"""Train a preset on many seeds: `python -m benchmarks.presets [--quick] [--preset NAME]`.
+
+For each seed: the environment steps and training seconds until it is solved, and the returns of its best checkpoint in
+100 held-out episodes. Stored as `benchmarks/results/presets-NAME.json`.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +28,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from numpy.typing import NDArray
 
 from acro import DQN, Experience
-from acro.cli.parser import PRESETS, preset_names
+from acro.cli.options import PRESETS, preset_names
+from acro.envs.facts import reward_threshold
 from acro.evaluation import evaluate
-from acro.plot import reward_threshold
 from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 from benchmarks import results
 
@@ -103,7 +107,7 @@ def main() -> None:
     title = f"Preset {arguments.preset}: {experience.env_id}, {steps:,} steps"
     print(
         results.save(
-            "acrobot",
+            "presets",
             title,
             tables,
             notes=_notes(experience, threshold, arguments.jobs),
@@ -196,7 +200,7 @@ def train(settings: dict[str, Any], seed: int) -> Outcome:
         mean=held_out.mean,
         median=float(np.median(held_out.returns)),
         worst=float(held_out.returns.min()),
-        at_limit=int((held_out.lengths >= _step_limit(experience.env_id)).sum()),
+        at_limit=int((held_out.lengths >= _step_limit(str(experience.env_id))).sum()),
         last_mean=watch.points[-1][2],
         training_seconds=watch.seconds,
         total_seconds=total_seconds,
@@ -220,7 +224,7 @@ def interquartile_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the middle half of the last axis; a quarter (rounded down) is cut at either end."""
     cut = values.shape[-1] // 4
     middle: NDArray[np.float64] = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut]
-    return middle.mean(axis=-1)
+    return np.asarray(middle.mean(axis=-1))
 
 
 def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
@@ -250,7 +254,7 @@ def _seeds_table(outcomes: Sequence[Outcome], threshold: float | None) -> result
 
 
 def _summary_table(outcomes: Sequence[Outcome]) -> results.Table:
-    figures = {
+    figures: dict[str, Sequence[float | None]] = {
         "solved at step": [outcome.solved_step for outcome in outcomes],
         "training seconds until then": [outcome.solved_seconds for outcome in outcomes],
         "mean return of the best checkpoint": [outcome.mean for outcome in outcomes],

@@ -14,22 +14,19 @@ from typing import Any
 import lightning as L
 import torch
 
-from acro import fit
-from acro.dqn.gradients import DirectLayers
-from acro.dqn.optimizer import FlatAdam
+from acro.cli.parser import prepared
 from acro.experience import collector as collecting
 from benchmarks.results import Table, save, show
 
-TARGET = "update: target values"
 LABELS = (
     "environment",
     "acting",
     "storing",
     "rest of a round's steps",
     "sampling",
-    TARGET,
-    "update: forward",
-    "update: backward",
+    "update: in Rust",
+    "update: target values",
+    "update: forward and loss",
     "update: optimizer",
     "update: rest",
     "evaluation",
@@ -69,9 +66,6 @@ class Profile:
         function: Callable[..., Any] = getattr(owner, name)
 
         def labelled(*args: Any, **kwargs: Any) -> Any:
-            # The target network answers through the same layers as the online one.
-            if self._stack[-1:] == [TARGET]:
-                return function(*args, **kwargs)
             self.enter(label)
             try:
                 return function(*args, **kwargs)
@@ -97,6 +91,13 @@ class Attach(L.Callback):
         # The memory's methods are native and cannot be set on it: they are labelled where they are called.
         experience.collector.memory = Labelled(experience.collector.memory, self.profile)
         wrap(pl_module, "training_step", "update: rest")
+        module: Any = pl_module
+        if module.rounds is not None:
+            wrap(module, "rounds", "update: in Rust")
+        else:
+            wrap(module, "td_target", "update: target values")
+            wrap(module, "loss", "update: forward and loss")
+            wrap(module.optimizer, "step", "update: optimizer")
         wrap(pl_module, "validation_step", "evaluation")
         for logger in trainer.loggers:
             wrap(logger, "log_metrics", "logging")
@@ -145,33 +146,22 @@ def main() -> None:
 def profiled(arguments: list[str]) -> dict[str, float]:
     """Return the seconds by label of one run."""
     profile = Profile()
-    originals = collecting.greedy_actions, DirectLayers.activate, DirectLayers.backpropagate, DirectLayers.answer
-    steps = FlatAdam.step_directly, FlatAdam.clip_gradient, FlatAdam.step
+    greedy_actions = vars(collecting)["greedy_actions"]
     with tempfile.TemporaryDirectory() as root, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit._speak_plainly()
-        cli = fit._prepare([*arguments, f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"])
-        for callback in cli.trainer.callbacks:  # type: ignore[attr-defined]
-            for hook in ("on_train_batch_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end"):
-                profile.wrap(callback, hook, "other callbacks")
-        cli.trainer.callbacks.insert(0, Attach(profile))  # type: ignore[attr-defined]
-        profile.wrap(collecting, "greedy_actions", "acting")
-        layers = {"activate": "update: forward", "backpropagate": "update: backward", "answer": TARGET}
-        _wrap_methods(profile, DirectLayers, **layers)
-        optimizer = "update: optimizer"
-        _wrap_methods(profile, FlatAdam, step_directly=optimizer, clip_gradient=optimizer, step=optimizer)
-        try:
-            cli.trainer.fit(cli.model, cli.datamodule)
-        finally:
-            collecting.greedy_actions = originals[0]
-            DirectLayers.activate, DirectLayers.backpropagate, DirectLayers.answer = originals[1:]  # type: ignore[method-assign]
-            FlatAdam.step_directly, FlatAdam.clip_gradient, FlatAdam.step = steps  # type: ignore[method-assign]
+        settings = [f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
+        with prepared([*arguments, *settings]) as cli:
+            callbacks: list[L.Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
+            for callback in callbacks:
+                for hook in ("on_train_batch_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end"):
+                    profile.wrap(callback, hook, "other callbacks")
+            callbacks.insert(0, Attach(profile))
+            profile.wrap(collecting, "greedy_actions", "acting")
+            try:
+                cli.trainer.fit(cli.model, cli.datamodule)
+            finally:
+                setattr(collecting, "greedy_actions", greedy_actions)  # noqa: B010 - it is imported there, not exported
     return dict(profile.seconds)
-
-
-def _wrap_methods(profile: Profile, owner: type, **labels: str) -> None:
-    for name, label in labels.items():
-        profile.wrap(owner, name, label)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The replay memory beside its peers: `python -m benchmarks.replay [--quick]`."""
+"""The replay memory beside its peers, warm and cold: `python -m benchmarks.replay [--quick]`.
+
+Warm: each repeats its own call, so that its rows are in the caches. Cold: all take short turns in one process, so that
+each begins with its rows evicted, as after a real update.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,7 @@ from benchmarks.replay_peers import (
 ROOT = Path(__file__).parent.parent
 STORERS = (Acro, Rlox, Cpprb, StableBaselines3, TorchRL, Deque)
 SAMPLERS = (Acro, AcroReused, *STORERS[1:])
+COLD_SAMPLES = 300
 
 
 def main() -> None:
@@ -47,6 +52,7 @@ def main() -> None:
     tables = [
         *sampling_tables(measure, 20_000 if quick else 100_000, "100,000"),
         *([] if quick else sampling_tables(measure, 1_000_000, "1,000,000")),
+        *cold_tables(measure, 20_000 if quick else 100_000, "100,000"),
         storing_table(measure),
         prioritized_table(measure, 20_000 if quick else 1_000_000),
         images_table(measure, 500 if quick else 5_000),
@@ -56,7 +62,8 @@ def main() -> None:
         results.show(table)
     if not quick:
         notes = [
-            "Medians of interleaved repeats on one thread, each after half as many calls that do not count.",
+            "Medians of interleaved repeats on one thread, each after half as many calls that do not count; cold: "
+            f"in turns of {COLD_SAMPLES} samples, every one counted.",
             "A sample of acro has 7 columns: obs, actions, rewards, next_obs, discounts, terminated, indices.",
             "acro, out=: the arrays, and the tensors that share them, are made once and overwritten by every sample; "
             "no peer offers it. The deque, which tutorials use, stores references and copies nothing.",
@@ -87,6 +94,20 @@ class Measure:
         self.raw[caption] = {name: [round(value, 4) for value in values] for name, values in times.items()}
         return {name: statistics.median(values) for name, values in times.items()}
 
+    def cold(self, caption: str, works: Mapping[str, Callable[[], object]], count: int) -> dict[str, float]:
+        """Return each work's median microseconds a call in turns of `count` calls, none of them left out."""
+        times: dict[str, list[float]] = {name: [] for name in works}
+        gc.disable()
+        for turn in range(2 * self.repeats + 1):
+            for name, work in works.items():
+                microseconds = _microseconds(work, count)
+                # The first turn makes what each library makes once.
+                if turn:
+                    times[name].append(microseconds)
+        gc.enable()
+        self.raw[caption] = {name: [round(value, 4) for value in values] for name, values in times.items()}
+        return {name: statistics.median(values) for name, values in times.items()}
+
     def _count(self, work: Callable[[], object]) -> int:
         """How many calls take about `seconds`."""
         work()
@@ -111,15 +132,7 @@ def comparison(caption: str, medians: Mapping[str, float]) -> results.Table:
 
 def sampling_tables(measure: Measure, capacity: int, words: str) -> list[results.Table]:
     """Samples of three sizes as tensors and, where a peer offers them, as NumPy arrays."""
-    stream = acrobot_stream(capacity)
-    memories: list[Any] = []
-    for kind in SAMPLERS:
-        # A deque of a million rows is past what anyone would wait for.
-        if kind is Deque and capacity > 100_000:
-            continue
-        memory: Any = kind(capacity)
-        memory.fill(stream)
-        memories.append(memory)
+    memories = filled_memories(capacity)
     tables = []
     for batch_size in BATCH_SIZES:
         caption = f"Sample {batch_size} of {words} into tensors"
@@ -130,6 +143,29 @@ def sampling_tables(measure: Measure, capacity: int, words: str) -> list[results
         works = {memory.name: _sampling(memory.sample_numpy, batch_size) for memory in arrays}
         tables.append(comparison(caption, measure(caption, works)))
     return tables
+
+
+def cold_tables(measure: Measure, capacity: int, words: str) -> list[results.Table]:
+    """Samples of 256 in short turns, as tensors and, where a peer offers them, as NumPy arrays."""
+    memories, tables = filled_memories(capacity), []
+    for kind, method in (("tensors", "sample_tensors"), ("NumPy arrays", "sample_numpy")):
+        caption = f"Cold: sample 256 of {words} into {kind}"
+        works = {memory.name: _sampling(getattr(memory, method), 256) for memory in memories if hasattr(memory, method)}
+        tables.append(comparison(caption, measure.cold(caption, works, COLD_SAMPLES)))
+    return tables
+
+
+def filled_memories(capacity: int) -> list[Any]:
+    """Return every memory that samples, full."""
+    stream, memories = acrobot_stream(capacity), []
+    for kind in SAMPLERS:
+        # A deque of a million rows is past what anyone would wait for.
+        if kind is Deque and capacity > 100_000:
+            continue
+        memory: Any = kind(capacity)
+        memory.fill(stream)
+        memories.append(memory)
+    return memories
 
 
 def _sampling(sample: Callable[[int], object], batch_size: int) -> Callable[[], object]:

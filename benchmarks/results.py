@@ -7,12 +7,15 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parent / "results"
+_LINE_LENGTH = 160
+_GLUE = "\N{NO-BREAK SPACE}"
 
 
 class Table(NamedTuple):
@@ -49,8 +52,31 @@ def save(
     folder = FOLDER / "quick" if "--quick" in sys.argv else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f"{name}-{part}.json" if part else f"{name}.json")
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path.write_text(compact(record) + "\n")
     return path
+
+
+def compact(value: Any, margin: str = "") -> str:
+    """Return `value` as JSON in few lines: a row of a table on one, numbers and points side by side."""
+    line = json.dumps(value)
+    if not isinstance(value, (dict, list, tuple)) or len(margin) + len(line) <= _LINE_LENGTH:
+        return line
+    inner = margin + " "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(name)}: {compact(item, inner)}" for name, item in value.items()]
+        return "{\n" + ",\n".join(inner + part for part in parts) + f"\n{margin}}}"
+    parts = [compact(item, inner) for item in value]
+    if not any(_has_text(item) for item in value):
+        # JSON has spaces after commas only: those within a point are hidden from the filling.
+        words = " ".join(f"{part.replace(' ', _GLUE)}," for part in parts)
+        parts = [row.removesuffix(",").replace(_GLUE, " ") for row in textwrap.wrap(words, _LINE_LENGTH - len(inner))]
+    return "[\n" + ",\n".join(inner + part for part in parts) + f"\n{margin}]"
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_has_text(item) for item in value)
+    return isinstance(value, (str, dict))
 
 
 def show(table: Table) -> None:
@@ -60,6 +86,12 @@ def show(table: Table) -> None:
     print(f"\n{table.caption}")
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def pin_to_one_core() -> None:
+    """Keep this process, and those it starts, on one core, where the system allows that."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def _machine() -> str:

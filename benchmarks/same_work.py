@@ -1,4 +1,8 @@
-"""Steps a second at the same work as Stable-Baselines3 and rlox: one environment, one update of one size a step."""
+"""Steps a second at the same work as Stable-Baselines3, SBX, rlox and plain JAX.
+
+One environment, one update of one size a step: `python -m benchmarks.same_work [--quick]`; JAX and SBX run in an
+environment of their own (`make .venv-jax/.installed`).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import lightning as L
 import torch
 
 from acro import DQN, Experience
-from benchmarks.results import Table, save, show
+from benchmarks.jax_peer import JaxProcess, JaxTurn
+from benchmarks.results import Table, pin_to_one_core, save, show
 
 # Stable-Baselines3's zoo trains Acrobot so: 4 steps, then 4 updates; 256-256, batches of 128, one-step double-free DQN.
 HIDDEN, BATCH_SIZE, LEARNING_RATE, TRAIN_EVERY_STEPS = (256, 256), 128, 6.3e-4, 4
@@ -28,6 +34,7 @@ def main() -> None:
     is_quick = arguments.parse_args().quick
     repeats, steps = (2, 512) if is_quick else (15, 1_024)
     torch.set_num_threads(1)
+    pin_to_one_core()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
 
@@ -37,14 +44,24 @@ def main() -> None:
         "stable-baselines3": sb3_seconds,
         "rlox": rlox_seconds,
     }
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats):
-        for name, seconds_of in contestants.items():
-            try:
-                rates[name].append(steps / seconds_of(steps))
-            except ImportError:
-                rates.pop(name, None)
-                print(f"{name} is not installed: left out")
+    compile_rows = []
+    rates: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        try:
+            jax = stack.enter_context(JaxProcess())
+        except ImportError as error:
+            print(f"JAX and SBX are left out: {error}")
+        else:
+            for name, turn in jax_turns(jax, steps).items():
+                contestants[name] = turn.of
+                compile_rows.append((name, f"{turn.first_seconds:.1f}"))
+        for _ in range(repeats):
+            for name, seconds_of in list(contestants.items()):
+                try:
+                    rates.setdefault(name, []).append(steps / seconds_of(steps))
+                except ImportError:
+                    del contestants[name], rates[name]
+                    print(f"{name} is not installed: left out")
     rows = []
     for name, found in rates.items():
         ratios = [
@@ -57,16 +74,23 @@ def main() -> None:
         ["", "steps a second", "acro, its Acrobot, is faster by", "acro, Gymnasium's Acrobot, is faster by"],
         rows,
     )
-    show(table)
+    tables = [table]
+    if compile_rows:
+        tables.append(Table("Made, compiled and run once, before the first turn", ["", "seconds"], compile_rows))
+    for shown in tables:
+        show(shown)
     path = save(
         "same_work",
-        "The same work as Stable-Baselines3",
-        [table],
+        "The same work as Stable-Baselines3, SBX and JAX",
+        tables,
         notes=[
             f"One environment, {HIDDEN[0]}-{HIDDEN[1]}, batch {BATCH_SIZE}, {TRAIN_EVERY_STEPS} steps then "
             f"{TRAIN_EVERY_STEPS} updates, one-step returns, no double, Huber loss, Adam, gradient norm 10, 1 thread, "
             f"no evaluation, after {BURN_IN_STEPS} steps that do not count. acro runs under Lightning's Trainer.",
-            "rlox has the squared loss in the place of Huber's, and no other.",
+            "rlox has the squared loss only. SBX does not clip gradients.",
+            "JAX, compiled whole: environment, memory, acting and updates in one jitted lax.scan; SBX: jitted updates, "
+            "Gymnasium's Acrobot and Stable-Baselines3's memory. Both train one model in all turns, the others a new "
+            "one in each.",
             f"Medians over {repeats} turns; ratios are the medians of the ratios within a turn.",
         ],
         data=rates,
@@ -123,6 +147,24 @@ def acro_seconds(env_id: str, steps: int) -> float:
     )
     trainer.fit(dqn, experience)
     return clock.seconds
+
+
+def jax_turns(jax: JaxProcess, steps: int) -> dict[str, JaxTurn]:
+    """Return SBX and a loop in plain JAX, each past its burn-in."""
+    shared = {
+        "steps": steps,
+        "burn_in": BURN_IN_STEPS,
+        "width": HIDDEN[0],
+        "batch_size": BATCH_SIZE,
+        "capacity": 50_000,
+        "train_every": TRAIN_EVERY_STEPS,
+        "learning_rate": LEARNING_RATE,
+        "gamma": 0.99,
+    }
+    return {
+        "SBX": jax.make("sbx loop", target_update_interval=250, **shared),
+        "JAX, compiled whole": jax.make("jax loop", target_update_every=250, double=False, **shared),
+    }
 
 
 def sb3_seconds(steps: int) -> float:
