@@ -281,10 +281,11 @@ class DQN(Learner, L.LightningModule):
         if self.cuda_graph:
             if self.device.type != "cuda":
                 raise ValueError(f"cuda_graph must be False on {self.device}: CUDA graphs need a GPU")
+            if (reason := self._why_not_whole_rounds()) is not None:
+                raise ValueError(f"cuda_graph must be False: {reason}, which a graph would leave out")
             self.rounds = CapturedRounds(self, optimizer)
         elif self.backend != "torch":
-            reason = self._why_not_rust()
-            if reason is None:
+            if (reason := self._why_not_rust()) is None:
                 self.rounds = rust_rounds.RustRounds(self, optimizer)
             elif self.backend == "rust":
                 raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
@@ -347,18 +348,23 @@ class DQN(Learner, L.LightningModule):
 
     def _why_not_rust(self) -> str | None:
         """Return why Rust cannot make the updates; None if it can."""
+        if self._make_optimizer is not None:
+            return "optimizer is given"
+        return self._why_not_whole_rounds() or rust_rounds.why_not(self)
+
+    def _why_not_whole_rounds(self) -> str | None:
+        """Return who wants to be called within a round; None if a round can be made as a whole."""
         hooks = [
             name
             for name in ("manual_backward", "backward", *UPDATE_HOOKS)
             if getattr(type(self), name) is not getattr(L.LightningModule, name)
         ]
+        hooks += [name for name in ("follow", "average") if getattr(type(self), name) is not getattr(Learner, name)]
         if hooks:
             return f"{type(self).__name__} overrides {', '.join(hooks)}"
-        if self._make_optimizer is not None:
-            return "optimizer is given"
         if self._trainer is not None and (callback := with_update_hooks(self.trainer)) is not None:
             return f"the callback {type(callback).__name__} has hooks around single updates"
-        return rust_rounds.why_not(self)
+        return None
 
     def on_validation_model_zero_grad(self) -> None:
         """Leave the gradients: they are views of the optimizer's flat tensor."""
