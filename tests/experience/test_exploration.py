@@ -81,6 +81,14 @@ def test_episode_end_drops_the_held_action() -> None:
     assert exploration.explore(0.0).tolist() == [GREEDY, 2]
 
 
+def test_an_environment_explores_alike_beside_any_number_of_others() -> None:
+    few, many = EpsilonGreedy(2, 3, seed=7), EpsilonGreedy(5, 3, seed=7)
+    actions = [(few.explore(0.4), many.explore(0.4)) for _ in range(200)]
+
+    assert all((of_few == of_many[:2]).all() for of_few, of_many in actions)
+    assert any(of_few[0] != of_few[1] for of_few, _ in actions)
+
+
 def test_restored_state_continues_the_same_actions() -> None:
     first, second = EpsilonGreedy(4, 3, seed=5), EpsilonGreedy(4, 3, seed=6)
     for _ in range(10):

@@ -54,7 +54,7 @@ class Experience(L.LightningDataModule):
         n_step: Steps of the return that a target sums, at the start.
         n_step_end: What `n_step` falls to, linearly and rounded; None keeps it constant.
         n_step_decay_steps: Environment steps until `n_step_end` is reached.
-        epsilon_start: Probability of starting an exploratory action, at the start.
+        epsilon_start: Probability of starting an exploratory action, at the start; it changes between rounds.
         epsilon_end: What it falls to.
         epsilon_decay_steps: Environment steps until `epsilon_end` is reached, on a straight line.
         epsilon_decay_per_episode: Instead of the line: multiply epsilon by this after every episode.
@@ -304,9 +304,9 @@ class Experience(L.LightningDataModule):
     def round(self) -> Batch:
         """Step the environments, remember, and return the minibatches (M, B) of the updates that are due."""
         collector, module = self._collecting, cast(L.Trainer, self.trainer).lightning_module
-        due = self._updates_due()
+        due, epsilon = self._updates_due(), self.epsilon
         for _ in range(self.steps_per_round // self.num_envs):
-            collector.step(module, self.epsilon, module.device)
+            collector.step(module, epsilon, module.device)
         return self._sample(self._updates_due() - due)
 
     def _sample(self, updates: int) -> Batch:

@@ -58,7 +58,8 @@ class EpsilonGreedy:
         num_envs: Environments that act side by side.
         num_actions: Actions are the integers from 0 to `num_actions - 1`.
         zeta_exponent: 2 in the paper; None holds each exploratory action for one step (plain epsilon-greedy).
-        seed: Seeds the Generator that all draws come from.
+        seed: With its index, seeds the Generator of each environment, so that where an environment is stepped, and
+            beside how many others, changes nothing.
 
     Source: Dabney, Ostrovski and Barreto, "Temporally-Extended epsilon-Greedy Exploration" (2021).
     """
@@ -67,7 +68,7 @@ class EpsilonGreedy:
         check_zeta_exponent(zeta_exponent)
         self.num_actions = num_actions
         self.zeta_exponent = zeta_exponent
-        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self._generators = [np.random.Generator(np.random.PCG64([seed, index])) for index in range(num_envs)]
         self._held_actions = np.zeros(num_envs, dtype=np.int64)
         self._remaining_steps = np.zeros(num_envs, dtype=np.int64)
 
@@ -76,15 +77,14 @@ class EpsilonGreedy:
 
         `epsilon` is one probability, or one for each environment (num_envs,).
         """
-        starting = self._generator.random(len(self._remaining_steps)) < epsilon
+        starting = np.array([generator.random() for generator in self._generators]) < epsilon
         # Most steps, once epsilon is small.
         if not (starting.any() or self._remaining_steps.any()):
             return np.full(len(starting), GREEDY, dtype=np.int64)
         starting &= self._remaining_steps == 0
-        count = int(np.count_nonzero(starting))
-        if count:
-            self._held_actions[starting] = self._generator.integers(self.num_actions, size=count)
-            self._remaining_steps[starting] = self._durations(count)
+        for env in np.flatnonzero(starting):
+            self._held_actions[env] = self._generators[env].integers(self.num_actions)
+            self._remaining_steps[env] = self._duration(self._generators[env])
         exploring = self._remaining_steps > 0
         self._remaining_steps -= exploring
         return np.where(exploring, self._held_actions, GREEDY)
@@ -93,21 +93,20 @@ class EpsilonGreedy:
         """Drop the held action of every environment whose episode `ended` (num_envs,)."""
         self._remaining_steps[ended] = 0
 
-    def _durations(self, count: int) -> NDArray[np.int64]:
-        if self.zeta_exponent is None:
-            return np.ones(count, dtype=np.int64)
-        return np.minimum(self._generator.zipf(self.zeta_exponent, size=count), MAX_DURATION_STEPS)
+    def _duration(self, generator: np.random.Generator) -> int:
+        return 1 if self.zeta_exponent is None else min(generator.zipf(self.zeta_exponent), MAX_DURATION_STEPS)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next actions: arrays and plain values."""
         return {
-            "generator": self._generator.bit_generator.state,
+            "generators": [generator.bit_generator.state for generator in self._generators],
             "held_actions": self._held_actions.copy(),
             "remaining_steps": self._remaining_steps.copy(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, as `state_dict` returned it."""
-        self._generator.bit_generator.state = state["generator"]
+        for generator, generator_state in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = generator_state
         self._held_actions[:] = state["held_actions"]
         self._remaining_steps[:] = state["remaining_steps"]
