@@ -247,7 +247,9 @@ class ReplayMemory:
         beta: float = 0.4,
         out: Batch | None = None,
     ) -> Batch:
-        """Draw B transitions at random, or M minibatches of B for a `batch_size` of (M, B); fresh arrays in C order.
+        """Draw B transitions at random, or M minibatches of B for a `batch_size` of (M, B); arrays in C order.
+
+        The arrays are new, or those of an earlier batch that nothing holds any more: no view, tensor or buffer.
 
         `n_step` is how many steps a return looks ahead; fewer at an episode's end and at the newest transition.
         `gamma` is the discount of one step. Without `replace` no transition comes twice in a minibatch. `beta` is

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from acro.replay import Batch, ReplayMemory
 
@@ -131,3 +133,65 @@ def test_a_batch_without_weights_is_none_for_a_prioritized_memory() -> None:
     memory = filled(prioritized=True)
     with pytest.raises(TypeError, match=re.escape(f"out.weights must be an array, got NoneType; {ADVICE}")):
         memory.sample(16, out=memory.gather(np.arange(16) + 40))
+
+
+HELD: dict[str, Callable[[np.ndarray[Any, Any]], object]] = {
+    "the array": lambda array: array,
+    "a view": lambda array: array[1:],
+    "a tensor": torch.from_numpy,
+    "a view of a tensor": lambda array: torch.from_numpy(array)[1:],
+    "a buffer": memoryview,
+}
+
+
+@pytest.mark.parametrize("hold", HELD.values(), ids=HELD)
+def test_what_anybody_holds_of_a_batch_is_never_written_again(
+    hold: Callable[[np.ndarray[Any, Any]], object],
+) -> None:
+    memory = filled()
+    held, expected, addresses = [], [], set()
+    for _ in range(6):
+        batch = memory.sample(16)
+        held.append([hold(column) for column in batch[:-1]])
+        expected.append(batch.actions.copy())
+        addresses.add(batch.actions.ctypes.data)
+    del batch
+
+    assert len(addresses) == 6
+    assert all(
+        (np.asarray(columns[1]) == actions[-len(columns[1]) :]).all()
+        for columns, actions in zip(held, expected, strict=True)
+    )
+
+
+def test_an_array_that_a_weak_reference_may_bring_back_is_not_written_again() -> None:
+    memory = filled()
+    batch = memory.sample(16)
+    reference, expected = weakref.ref(batch.obs), batch.obs.copy()
+    del batch
+    for _ in range(3):
+        memory.sample(16)
+        assert (found := reference()) is None or (found == expected).all()
+
+
+def test_a_batch_that_nobody_holds_is_written_again() -> None:
+    memory = filled()
+    addresses = {memory.sample(16).obs.ctypes.data for _ in range(6)}
+    held = memory.sample(16)
+    again = {(held := memory.sample(16)).obs.ctypes.data for _ in range(6)}
+
+    assert len(addresses) == 1
+    assert len(again) == 2
+    assert memory.sample(8).obs.shape == (8, 3)
+    assert held.obs.shape == (16, 3)
+
+
+def test_an_array_that_was_changed_is_not_written_again() -> None:
+    memory = filled()
+    memory.sample(16).obs.setflags(write=False)
+    batch = memory.sample(16)
+    batch.rewards.shape = (4, 4)
+    del batch
+
+    assert memory.sample(16).rewards.shape == (16,)
+    assert memory.sample(16).obs.flags.writeable

@@ -44,6 +44,15 @@ fn has_flags(array: &Bound<'_, PyUntypedArray>, flags: c_int) -> bool {
     unsafe { (*array.as_array_ptr()).flags & flags == flags }
 }
 
+/// Whether the array has one owner and no weak reference, so that whoever has this reference is the only one.
+#[expect(unsafe_code, reason = "the crate does not count references")]
+pub(crate) fn is_unshared(array: &Bound<'_, PyUntypedArray>) -> bool {
+    // SAFETY: the pointers are those of a live array, and the interpreter is held: nobody counts meanwhile.
+    unsafe {
+        pyo3::ffi::Py_REFCNT(array.as_ptr()) == 1 && (*array.as_array_ptr()).weakreflist.is_null()
+    }
+}
+
 /// The bytes of an array in C order.
 ///
 /// The thread holds the interpreter and runs no Python code as long as the slice lives, so no other Python thread
@@ -158,6 +167,11 @@ impl<'py> Output<'py> {
     ) -> Option<Self> {
         let usable = is_plain(array, dtype) && has_flags(array, NPY_ARRAY_WRITEABLE);
         usable.then(|| Self(array.clone()))
+    }
+
+    /// Another owner of it, to write it again later; none for more than so many bytes.
+    pub(crate) fn to_keep(&self, most_bytes: usize) -> Option<Py<PyUntypedArray>> {
+        (self.nbytes() <= most_bytes).then(|| self.0.clone().unbind())
     }
 
     /// Where its bytes are, as numbers.

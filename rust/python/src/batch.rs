@@ -14,12 +14,13 @@ use pyo3::types::{PyTuple, PyType};
 use crate::arrays::Output;
 use crate::convert::{describe, has_shape, number};
 use crate::rows::Rows;
+use crate::spare::Spare;
 
 /// Batches and states of more bytes than this are copied while other Python threads run.
 pub(crate) const DETACH_BYTES: usize = 256 << 10;
 
 /// A `Batch`'s fields, in their order.
-const FIELDS: [&str; 8] = [
+pub(crate) const FIELDS: [&str; 8] = [
     "obs",
     "actions",
     "rewards",
@@ -126,9 +127,10 @@ pub(crate) struct Arrays<'py> {
 }
 
 impl<'py> Arrays<'py> {
-    /// New arrays, or those of `out`.
+    /// Arrays of no batch that anybody holds, or those of `out`.
     pub(crate) fn new(
         py: Python<'py>,
+        spare: &Spare,
         obs: &Rows,
         action: &Rows,
         shape: &Shape,
@@ -136,7 +138,7 @@ impl<'py> Arrays<'py> {
         out: Option<&Bound<'py, PyTuple>>,
     ) -> PyResult<Self> {
         let column = |place: usize, dtype: Bound<'py, PyArrayDescr>, row: &[usize]| match out {
-            None => Output::new(dtype, shape.lengths(), row),
+            None => spare.output(place, dtype, shape.lengths(), row),
             Some(out) => of_caller(place, &out.get_item(place)?, &dtype, shape.lengths(), row),
         };
         let rows = |place, rows: &Rows| column(place, rows.dtype.bind(py).clone(), &rows.shape);

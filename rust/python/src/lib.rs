@@ -12,6 +12,7 @@ mod lock;
 mod network;
 mod replay;
 mod rows;
+mod spare;
 mod state;
 
 /// The extension module `acro._rust`.

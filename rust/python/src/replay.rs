@@ -14,6 +14,7 @@ use crate::batch::{Arrays, DETACH_BYTES, Shape, at_least};
 use crate::convert::{number, plain_array, with_room};
 use crate::lock::Shared;
 use crate::rows::Rows;
+use crate::spare::Spare;
 use crate::state;
 
 fn env_of(value: &Bound<'_, PyAny>) -> PyResult<i64> {
@@ -43,6 +44,7 @@ pub(crate) struct PyReplayMemory {
     action: Rows,
     /// The named tuple that batches are.
     batch: Py<PyType>,
+    spare: Spare,
 }
 
 #[pymethods]
@@ -94,6 +96,7 @@ impl PyReplayMemory {
             obs,
             action,
             batch,
+            spare: Spare::default(),
         })
     }
 
@@ -189,7 +192,15 @@ impl PyReplayMemory {
         };
         let out = out.map(|out| self.batch_of_caller(out)).transpose()?;
         let weighted = self.alpha.is_some();
-        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape, weighted, out)?;
+        let mut arrays = Arrays::new(
+            py,
+            &self.spare,
+            &self.obs,
+            &self.action,
+            &shape,
+            weighted,
+            out,
+        )?;
         arrays.write(|columns, weights, detach| {
             self.memory.with(py, detach, |memory| {
                 memory
@@ -215,7 +226,15 @@ impl PyReplayMemory {
         let borrowed = numbers::<i64>(&indices);
         let mut asked = with_room(borrowed.len())?;
         asked.extend_from_slice(borrowed);
-        let mut arrays = Arrays::new(py, &self.obs, &self.action, &shape, false, None)?;
+        let mut arrays = Arrays::new(
+            py,
+            &self.spare,
+            &self.obs,
+            &self.action,
+            &shape,
+            false,
+            None,
+        )?;
         arrays.write(|columns, _, detach| {
             self.memory.with(py, detach, |memory| {
                 memory

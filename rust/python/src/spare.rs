@@ -1,0 +1,62 @@
+//! Arrays of earlier batches that nobody holds any more.
+
+use std::sync::Mutex;
+
+use numpy::{PyArrayDescr, PyUntypedArray};
+use pyo3::prelude::*;
+
+use crate::arrays::{Output, is_unshared};
+use crate::batch::FIELDS;
+use crate::convert::has_shape;
+
+/// Two, since the batch before is usually held until the next one is there.
+const BATCHES: usize = 2;
+/// Larger arrays are given back at once: there the copy takes the time, and the memory counts.
+const MOST_BYTES: usize = 1 << 20;
+
+type Kept = [[Option<Py<PyUntypedArray>>; BATCHES]; FIELDS.len()];
+
+/// The columns of the last few batches, to be written again: making seven arrays costs as much as filling them.
+///
+/// An array is written again only if this is its last owner: views, tensors and buffers of it own it too.
+#[derive(Default)]
+pub(crate) struct Spare(Mutex<Kept>);
+
+impl Spare {
+    /// An array of shape `(*leading, *row)` for a field of a batch, every byte of which is yet to be written.
+    pub(crate) fn output<'py>(
+        &self,
+        field: usize,
+        dtype: Bound<'py, PyArrayDescr>,
+        leading: &[usize],
+        row: &[usize],
+    ) -> PyResult<Output<'py>> {
+        let py = dtype.py();
+        // It is locked for a moment and with the interpreter; a thread that finds it locked does without.
+        let Ok(mut kept) = self.0.try_lock() else {
+            return Output::new(dtype, leading, row);
+        };
+        let places = &mut kept[field];
+        let unshared = |place: &&mut Option<Py<PyUntypedArray>>| {
+            place
+                .as_ref()
+                .is_none_or(|array| is_unshared(array.bind(py)))
+        };
+        let Some(place) = places.iter_mut().find(unshared) else {
+            // Batches that are kept for long must not keep their places.
+            let output = Output::new(dtype, leading, row)?;
+            places.rotate_left(1);
+            places[BATCHES - 1] = output.to_keep(MOST_BYTES);
+            return Ok(output);
+        };
+        if let Some(array) = place.as_ref().map(|array| array.bind(py))
+            && has_shape(array, leading, row)
+            && let Some(output) = Output::of_caller(array, &dtype)
+        {
+            return Ok(output);
+        }
+        let output = Output::new(dtype, leading, row)?;
+        *place = output.to_keep(MOST_BYTES);
+        Ok(output)
+    }
+}
