@@ -50,7 +50,7 @@ def train(
     resume: bool = False,
     stop_after: int | None = None,
     callbacks: tuple[L.Callback, ...] = (),
-    env_id: str = "acro/Acrobot-v1",
+    env_id: Any = "acro/Acrobot-v1",
     seed: int = 0,
     data: dict[str, Any] | None = None,
     model: dict[str, Any] | None = None,

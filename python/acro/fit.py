@@ -81,7 +81,7 @@ def _finish(cli: FitCLI, seconds: float) -> None:
     logger.info("playing %d episodes from new starts", experience.held_out_episodes().episodes)
     best = run.best_checkpoint if run.best_checkpoint.is_file() else None
     cli.trainer.test(model, datamodule=experience, ckpt_path=best, weights_only=True, verbose=False)
-    evaluation, threshold = model.last_evaluation, reward_threshold(experience.env_id)
+    evaluation, threshold = model.last_evaluation, reward_threshold(experience.eval_env)
     step = solved_step(threshold, cli.curve.evaluations)
     facts = {"env_id": str(experience.env_id), "steps": experience.env_steps, "seconds": seconds}
     facts |= {"solved_return": threshold, "solved_step": step}

@@ -66,9 +66,7 @@ def test_function_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_environment_that_is_made_already_is_an_error() -> None:
     made: tuple[Any, ...] = (classic_control.CartPoleEnv(), SyncVectorEnv([classic_control.CartPoleEnv]))
     for env in made:
-        with pytest.raises(
-            TypeError, match="env_id must be an id or a function that makes the environment, got an env"
-        ):
+        with pytest.raises(TypeError, match=f"must be an id or a function that makes it, got a {type(env).__name__}"):
             acro.envs.make_vec(env, 1)
 
 

@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from acro import envs
 from acro.callbacks.pictures import log_picture
 from acro.callbacks.run import evaluation_of, experience_of, is_dry_run, is_training, run_folder
 from acro.drawing.curves import CurvePoint, draw_run, save_figure
@@ -81,8 +82,8 @@ class LearningCurve(L.Callback):
         episodes = experience.collector.episodes
         figure = draw_run(
             self.points,
-            title=str(experience.env_id),
-            threshold=reward_threshold(experience.env_id),
+            title=envs.name_of(experience.eval_env),
+            threshold=reward_threshold(experience.eval_env),
             training=(episodes.end_steps, episodes.returns),
         )
         folder = run_folder(trainer)

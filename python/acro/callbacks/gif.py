@@ -205,4 +205,4 @@ def _only(evaluation: Evaluation, count: int) -> Evaluation:
 
 def _episodes(trainer: L.Trainer, evaluation: Evaluation) -> Episodes:
     experience = experience_of(trainer)
-    return Episodes(experience.env_id, len(evaluation.returns), evaluation.seed, experience.env_kwargs)
+    return Episodes(experience.eval_env, len(evaluation.returns), evaluation.seed, experience.eval_env_kwargs)

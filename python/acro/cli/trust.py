@@ -59,7 +59,7 @@ def _inner(text: str) -> list[Any] | dict[str, Any] | None:
 
 
 def _is_foreign(text: str, name: str) -> bool:
-    if name == "data.env_id":
+    if name in ("data.env_id", "data.eval_env"):
         module, colon, _ = text.partition(":")
         return bool(colon) and module.split(".")[0] not in _TRUSTED
     if _IMPORTED.fullmatch(text):

@@ -26,7 +26,7 @@ class Agent:
 
     Attributes:
         module: The DQN, in evaluation mode: with the averaged weights, where it has them.
-        env_id: The environment that it was trained in; None where that is not known by an id.
+        env_id: The environment that it was evaluated in; None where that is not known by an id.
         env_kwargs: The arguments for making it.
     """
 
@@ -79,8 +79,10 @@ def load_agent(
         raise ValueError(f"the weights in {path} do not fit {network or 'acro.QNetwork'}{hint}") from error
     saved = checkpoint.get("dqn")
     module.check_head(saved if isinstance(saved, dict) else {})
-    env_id = trained_in.get("env_id")
-    return Agent(module.eval(), env_id if isinstance(env_id, str) else None, dict(trained_in.get("env_kwargs") or {}))
+    eval_env, env_kwargs = trained_in.get("eval_env"), trained_in.get("env_kwargs")
+    env_id = trained_in.get("env_id") if eval_env is None else eval_env
+    env_kwargs = dict(env_kwargs or {}) if eval_env is None else {}
+    return Agent(module.eval(), env_id if isinstance(env_id, str) else None, env_kwargs)
 
 
 def environment_for(agent: Agent, env_id: str | None = None) -> tuple[str, dict[str, Any]]:

@@ -174,7 +174,8 @@ def check_drawing(episodes: Episodes, render_mode: str) -> None:
     modes = env.metadata.get("render_modes") or []
     env.close()
     if render_mode not in modes:
-        raise ValueError(f"cannot draw {episodes.env_id}: it has no render mode {render_mode!r}, only {list(modes)}")
+        name = envs.name_of(episodes.env_id)
+        raise ValueError(f"cannot draw {name}: it has no render mode {render_mode!r}, only {list(modes)}")
 
 
 def make_drawing(episodes: Episodes, render_mode: str) -> gymnasium.Env[Any, Any]:
@@ -184,7 +185,12 @@ def make_drawing(episodes: Episodes, render_mode: str) -> gymnasium.Env[Any, Any
         ValueError: It has no such mode.
     """
     check_drawing(episodes, render_mode)
-    return envs.make(episodes.env_id, **{**episodes.env_kwargs, "render_mode": render_mode})
+    try:
+        return envs.make(episodes.env_id, **{**episodes.env_kwargs, "render_mode": render_mode})
+    except TypeError as error:
+        raise ValueError(
+            f"cannot draw {envs.name_of(episodes.env_id)}: what makes it must take render_mode, and failed: {error}"
+        ) from error
 
 
 def seconds_per_step(env: gymnasium.Env[Any, Any]) -> float:
@@ -216,7 +222,7 @@ def _panels(
             right = f"return {format_return(episode_return)}"
             if is_cut:
                 right = f"goes on to {format_return(evaluation.returns[index])}"
-            shown = make_panel(_picture(env, episodes.env_id), left, right), episode_return
+            shown = make_panel(_picture(env, envs.name_of(episodes.env_id)), left, right), episode_return
             yield shown
             if ended or is_cut:
                 break
@@ -225,7 +231,7 @@ def _panels(
     return itertools.islice(drawn(), len(pace.seconds(steps, 0.0)))
 
 
-def _picture(env: gymnasium.Env[Any, Any], env_id: object) -> NDArray[np.uint8]:
+def _picture(env: gymnasium.Env[Any, Any], env_id: str) -> NDArray[np.uint8]:
     try:
         picture: Any = env.render()
     except DependencyNotInstalled as error:

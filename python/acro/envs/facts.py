@@ -50,7 +50,7 @@ def vector_step_limit(env: VectorEnv[Any, Any, Any]) -> int | None:
         return int(own.max_episode_steps)
     if hasattr(own, "envs"):
         return step_limit(own.envs[0])
-    return None if env.spec is None else env.spec.max_episode_steps
+    return getattr(env.spec, "max_episode_steps", None)
 
 
 def return_range(reward_range: tuple[float, float], gamma: float, horizon: float) -> tuple[float, float]:

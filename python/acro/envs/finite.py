@@ -34,4 +34,5 @@ def env_name(env: VectorEnv[Any, Any, Any]) -> str:
     """Return the id of the environments in `env`, or their class."""
     single = getattr(env.unwrapped, "envs", [env])[0]
     spec = single.spec or env.spec
-    return spec.id if spec is not None else type(single.unwrapped).__name__
+    # EnvPool's specs have no id.
+    return getattr(spec, "id", None) or type(single.unwrapped).__name__

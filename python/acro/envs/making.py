@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from acro.envs import acrobot
 
@@ -81,14 +83,14 @@ def find(env_id: str | EnvFactory) -> str | EnvFactory:
 
     Raises:
         ValueError: There is no such module.
-        TypeError: `env_id` is an environment, not what makes it.
+        TypeError: `env_id` is neither an id nor a function: an environment that is made already, say.
     """
-    if isinstance(env_id, (gymnasium.Env, VectorEnv)):
-        raise TypeError(
-            "env_id must be an id or a function that makes the environment, got an environment; evaluation needs its "
-            "own, so give a function, with a parameter num_envs if it makes a vector environment"
-        )
     if not isinstance(env_id, str):
+        if not callable(env_id):
+            raise TypeError(
+                f"the environment must be an id or a function that makes it, got a {type(env_id).__name__}; "
+                "training and evaluation each make their own"
+            )
         return env_id
     module, colon, name = env_id.rpartition(":")
     if not (colon and name.isidentifier()):
@@ -117,15 +119,42 @@ def makes_vectors(env_id: str | EnvFactory) -> bool:
         return False
 
 
+def check_vectors(env: VectorEnv[Any, Any, Any], name: str) -> None:
+    """Check that acro can train in `env`, which messages call `name`.
+
+    Raises:
+        ValueError: Its spaces do not fit, or it does not say when an ended episode makes room for the next.
+    """
+    _check_spaces(env, env.single_observation_space, env.single_action_space)
+    mode = env.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+        raise ValueError(f"metadata['autoreset_mode'] of {name} must be an AutoresetMode, got {mode!r}")
+
+
+def single_of(env: VectorEnv[Any, Any, Any]) -> tuple[str | EnvFactory, dict[str, Any]] | None:
+    """Return what makes one environment like those in `env`, an id or a function, and its arguments.
+
+    Returns:
+        None where nothing says: a wrapper around the vector environment may change what its environments show.
+    """
+    own: Any = env
+    while isinstance(own, RecordEpisodeStatistics):
+        own = own.env
+    if isinstance(own, VectorWrapper):
+        return None
+    spec = own.spec
+    if isinstance(spec, EnvSpec) and "wrappers" not in spec.kwargs and not spec.additional_wrappers:
+        how = ("num_envs", "vectorization_mode", "vector_kwargs")
+        return spec.id, {name: value for name, value in spec.kwargs.items() if name not in how}
+    return (own.env_fns[0], {}) if hasattr(own, "env_fns") else None
+
+
 def _make_own_vec(factory: Any, num_envs: int, env_kwargs: dict[str, Any]) -> VectorEnv[Any, Any, Any]:
     env: VectorEnv[Any, Any, Any] = factory(num_envs=num_envs, **env_kwargs)
     try:
-        _check_spaces(env, env.single_observation_space, env.single_action_space)
+        check_vectors(env, name_of(factory))
         if env.num_envs != num_envs:
             raise ValueError(f"{name_of(factory)} must make {num_envs} environments, got {env.num_envs}")
-        mode = env.metadata.get("autoreset_mode")
-        if not isinstance(mode, AutoresetMode):
-            raise ValueError(f"metadata['autoreset_mode'] of {name_of(factory)} must be an AutoresetMode, got {mode!r}")
     except ValueError:
         env.close()
         raise
@@ -145,7 +174,7 @@ def _make_single(env_id: str | EnvFactory, env_kwargs: dict[str, Any]) -> gymnas
 
 
 def _check_spaces(env: Any, observation_space: Any, action_space: Any) -> None:
-    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    name = env.spec.id if isinstance(env.spec, EnvSpec) else type(env.unwrapped).__name__
     if not isinstance(observation_space, Box):
         raise ValueError(f"{name} has the observation space {observation_space}; acro needs a Box")
     if not isinstance(action_space, Discrete):

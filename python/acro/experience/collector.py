@@ -86,7 +86,8 @@ class Collector:
         # Environments whose next step only resets them (next-step mode).
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
         envs.record(env)
-        self._obs, _ = env.reset(seed=seed)
+        # A copy, here and in `step`: a vector environment may write the next observations into the same array.
+        self._obs = np.array(env.reset(seed=seed)[0])
         check_finite(env, 0, self._obs)
 
     def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> None:
@@ -114,7 +115,7 @@ class Collector:
                 next_obs, _ = self.env.reset(options={"reset_mask": ended})
         if ended.any():
             self._finish(ended)
-        self._obs = next_obs
+        self._obs = next_obs.copy()
 
     def _remember_acted(
         self,

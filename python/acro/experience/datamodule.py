@@ -11,16 +11,16 @@ from typing import Any, cast
 import lightning as L
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
 from acro import envs
-from acro.envs.facts import return_range, step_limit, vector_step_limit
+from acro.envs.facts import return_range
 from acro.envs.facts import reward_range as known_reward_range
 from acro.evaluation import Episodes
 from acro.experience.collector import Collector
+from acro.experience.environments import check_given, check_same, describe, single_of
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
 from acro.experience.loaders import EpisodeLoader, Rounds
 from acro.replay import Batch, ReplayMemory
@@ -43,7 +43,8 @@ class Experience(L.LightningDataModule):
     Args:
         env_id: A Gymnasium environment with a Box observation and Discrete actions ("module:Name-v0" imports module),
             or a function that makes it (here or as "module:function"); with a parameter `num_envs`, a vector of them.
-        num_envs: Environments stepped side by side.
+            Or a vector environment, which is stepped as it is and left open.
+        num_envs: Environments stepped side by side; of a vector environment, its own.
         capacity: Transitions that the memory holds.
         batch_size: Transitions in a minibatch.
         learning_starts_steps: Environment steps before the first update.
@@ -70,11 +71,18 @@ class Experience(L.LightningDataModule):
         env_kwargs: Passed on to the environment.
         reward_range: The least and the largest reward of a step, for `return_range`; None where it is not known, or
             known here already, as Gymnasium's classic control tasks are.
+        eval_env: The environment that evaluation plays in, an id or a function that needs no arguments; None for that
+            of `env_id`.
+
+    Raises:
+        ValueError: A number is out of its range, the environment cannot be made or does not fit, or evaluation cannot
+            tell what a vector environment is made of.
+        TypeError: `env_id` is neither an id, nor a function, nor a vector environment.
     """
 
     def __init__(
         self,
-        env_id: str | Callable[..., Any] = "acro/Acrobot-v1",
+        env_id: str | Callable[..., Any] | VectorEnv[Any, Any, Any] = "acro/Acrobot-v1",
         num_envs: int = 8,
         capacity: int = 100_000,
         batch_size: int = 128,
@@ -101,11 +109,19 @@ class Experience(L.LightningDataModule):
         seed: int = 0,
         env_kwargs: dict[str, Any] | None = None,
         reward_range: tuple[float, float] | None = None,
+        eval_env: str | Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
+        self._given = env_id if isinstance(env_id, VectorEnv) else None
+        if isinstance(env_id, VectorEnv):
+            check_given(env_id, num_envs, env_kwargs)
+            num_envs = env_id.num_envs
+            env_id, env_kwargs = single_of(env_id, eval_env)
         self.env_id = env_id
+        self.eval_env = env_id if eval_env is None else eval_env
+        self.eval_env_kwargs = dict(env_kwargs or {}) if eval_env is None else {}
         # Checkpoints hold no code: of a function they get the name.
-        env_id = envs.name_of(env_id)
+        env_id, eval_env = envs.name_of(env_id), None if eval_env is None else envs.name_of(eval_env)
         self.save_hyperparameters()
         _check(num_envs=num_envs, capacity=capacity, batch_size=batch_size, n_step=n_step, eval_episodes=eval_episodes)
         if capacity < num_envs:
@@ -145,7 +161,10 @@ class Experience(L.LightningDataModule):
         self.eval_episodes = eval_episodes
         self.reward_range = reward_range
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
-        self.observation_space, self.action_space, self._step_limit = _describe(self.env_id, self.env_kwargs)
+        own = describe(self.env_id if self._given is None else self._given, self.env_kwargs)
+        self.observation_space, self.action_space, self._step_limit = own
+        if eval_env is not None or self._given is not None:
+            check_same(own, describe(self.eval_env, self.eval_env_kwargs))
         self._autoreset_mode = AutoresetMode(autoreset_mode)
         self._n_step = LinearSchedule(n_step, n_step if n_step_end is None else n_step_end, n_step_decay_steps)
         self._beta = LinearSchedule(beta_start, 1.0, beta_steps)
@@ -252,7 +271,9 @@ class Experience(L.LightningDataModule):
             prioritized=self.prioritized,
             alpha=self.alpha,
         )
-        env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self._autoreset_mode, **self.env_kwargs)
+        env = self._given
+        if env is None:
+            env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self._autoreset_mode, **self.env_kwargs)
         self.collector = Collector(env, memory, self.make_exploration(), seed=self._derived_seed(_ENVIRONMENT))
 
     def make_exploration(self) -> EpsilonGreedy:
@@ -265,8 +286,8 @@ class Experience(L.LightningDataModule):
         )
 
     def teardown(self, stage: str) -> None:
-        """Close the environments."""
-        if stage == "fit" and self.collector is not None:
+        """Close the environments that were made here."""
+        if stage == "fit" and self.collector is not None and self._given is None:
             self.collector.env.close()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -293,7 +314,7 @@ class Experience(L.LightningDataModule):
         return self._episodes(_TEST, 0)
 
     def _episodes(self, purpose: int, index: int) -> Episodes:
-        return Episodes(self.env_id, self.eval_episodes, self._derived_seed(purpose, index), self.env_kwargs)
+        return Episodes(self.eval_env, self.eval_episodes, self._derived_seed(purpose, index), self.eval_env_kwargs)
 
     def _derived_seed(self, purpose: int, index: int = 0) -> int:
         # 31 bits, since episode i is reset with `seed + i` and some environments take no more than 32.
@@ -361,20 +382,6 @@ class Experience(L.LightningDataModule):
                 envs.name_of(self.env_id),
             )
         self.collector.load_state_dict(collector)
-
-
-def _describe(env_id: str | envs.EnvFactory, env_kwargs: dict[str, Any]) -> tuple[Box, Discrete, float]:
-    """Return the spaces and after how many steps an episode is cut, infinity for never."""
-    env_id = envs.find(env_id)
-    if envs.makes_vectors(env_id):
-        many = envs.make_vec(env_id, 1, **env_kwargs)
-        many.close()
-        limit = vector_step_limit(many) or math.inf
-        return cast(Box, many.single_observation_space), cast(Discrete, many.single_action_space), limit
-    env = envs.make(env_id, **env_kwargs)
-    env.close()
-    limit = step_limit(env) or math.inf
-    return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit
 
 
 def _check(**counts: int) -> None:

@@ -1,0 +1,77 @@
+"""What an experience's environments are like, and what evaluation plays in."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import VectorEnv
+
+from acro import envs
+from acro.envs.facts import step_limit, vector_step_limit
+
+
+def check_given(env: VectorEnv[Any, Any, Any], num_envs: int, env_kwargs: dict[str, Any] | None) -> None:
+    """Check a vector environment that is given in the place of an id, and the settings beside it.
+
+    Raises:
+        ValueError: It does not fit, or the settings are about one that is still to be made.
+    """
+    envs.check_vectors(env, type(env.unwrapped).__name__)
+    if env_kwargs:
+        raise ValueError(f"env_kwargs must be left out where the environment is made already, got {env_kwargs}")
+    # The default says nothing.
+    if num_envs not in (8, env.num_envs):
+        raise ValueError(f"num_envs must be {env.num_envs} as the given environment's, got {num_envs}; leave it out")
+
+
+def single_of(env: VectorEnv[Any, Any, Any], eval_env: object) -> tuple[str | envs.EnvFactory, dict[str, Any] | None]:
+    """Return what makes one environment like those in `env`, and its arguments; a name alone where nothing says.
+
+    Raises:
+        ValueError: Nothing says, and `eval_env` is None.
+    """
+    found = envs.single_of(env)
+    if found is None and eval_env is None:
+        raise ValueError(
+            f"eval_env must say what evaluation plays in, an id or a function: {type(env).__name__} does not tell what "
+            "its environments are"
+        )
+    return found or (type(env.unwrapped).__name__, None)
+
+
+def check_same(own: tuple[Box, Discrete, float], evaluated: tuple[Box, Discrete, float]) -> None:
+    """Check that evaluation shows and takes what training does; both are as `describe` returned them.
+
+    Raises:
+        ValueError: It does not.
+    """
+    expected, found = ((spaces[0].shape, int(spaces[1].n)) for spaces in (own, evaluated))
+    if expected != found:
+        raise ValueError(
+            f"eval_env must have observations {expected[0]} and {expected[1]} actions as the environment of training, "
+            f"got {found[0]} and {found[1]}"
+        )
+
+
+def describe(
+    env_id: str | envs.EnvFactory | VectorEnv[Any, Any, Any], env_kwargs: dict[str, Any]
+) -> tuple[Box, Discrete, float]:
+    """Return the spaces and after how many steps an episode is cut, infinity for never."""
+    if isinstance(env_id, VectorEnv):
+        return _of_many(env_id)
+    env_id = envs.find(env_id)
+    if envs.makes_vectors(env_id):
+        many = envs.make_vec(env_id, 1, **env_kwargs)
+        many.close()
+        return _of_many(many)
+    env = envs.make(env_id, **env_kwargs)
+    env.close()
+    limit = step_limit(env) or math.inf
+    return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit
+
+
+def _of_many(env: VectorEnv[Any, Any, Any]) -> tuple[Box, Discrete, float]:
+    limit = vector_step_limit(env) or math.inf
+    return cast(Box, env.single_observation_space), cast(Discrete, env.single_action_space), limit
