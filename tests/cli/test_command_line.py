@@ -109,6 +109,7 @@ def test_help_has_the_defaults_of_the_classes(capsys: pytest.CaptureFixture[str]
         (["--trainer.gradient_clip_val=1"], "use model.max_grad_norm"),
         (["--trainer.accumulate_grad_batches=2"], "model.max_grad_norm"),
         (["--trainer.max_steps=5"], "max_steps=5 would count rounds: bound the run by max_epochs"),
+        (["--trainer.barebones=true"], "error: --trainer.barebones leaves out the files that a run is made of"),
     ],
 )
 def test_mistake_says_what_would_be_right(
@@ -118,6 +119,18 @@ def test_mistake_says_what_would_be_right(
 
     assert message in mistake(capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_profile_is_shown(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "acro.fit", f"--trainer.default_root_dir={tmp_path}", "--gif=false"]
+    done = subprocess.run(
+        [*command, "--trainer.max_epochs=1", "--data.eval_episodes=3", "--trainer.profiler=simple"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "run_training_epoch" in done.stderr
 
 
 def test_environment_with_a_preset_mentions_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,28 @@ def test_plain_progress_bar_shows_the_return(tmp_path: Path) -> None:
     assert float(shown[-1]["eval/return"]) == pytest.approx(module.last_evaluation.mean, rel=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gradient_clip_val": 1.0}, r"gradient_clip_val does not reach a DQN, .*: use model\.max_grad_norm"),
+        ({"accumulate_grad_batches": 2}, r"accumulate_grad_batches=2 does not work with DQN, .* model\.max_grad_norm"),
+        ({"strategy": "ddp"}, "acro trains in one process, this Trainer has a DDPStrategy: leave strategy out"),
+        ({"devices": 2}, "acro trains on one device, this Trainer has 2: use devices=1"),
+        ({"max_steps": 5}, "max_steps=5 would count rounds: bound the run by max_epochs"),
+        ({"min_steps": 5}, "min_steps=5 would count rounds: bound the run by min_epochs"),
+        ({"limit_train_batches": 3}, "limit_train_batches=3 would cut epochs short: an epoch is data.steps_per_epoch"),
+        ({"overfit_batches": 3}, "overfit_batches=3 would cut epochs short"),
+    ],
+)
+def test_trainer_that_does_not_suit_rounds_is_refused_in_acros_words(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path, epochs=1, **settings)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_divergence_ends_the_run_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     class Diverge(L.Callback):
         def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:

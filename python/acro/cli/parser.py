@@ -75,8 +75,12 @@ def _quieten_lightning() -> None:
     """Keep Lightning's advertisements and tips out."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # What was asked for by --trainer.profiler.
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
     # A resumed run's is not, and should not be.
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
+    # A run may be continued without its GIFs.
+    warnings.filterwarnings("ignore", r"Be aware that when using `ckpt_path`, callbacks used to create")
     # Lightning 2.6 on torch 2.15: its own use of a deprecated name, nothing that a user could mend.
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
 
@@ -207,6 +211,8 @@ class FitCLI(LightningCLI):
 
     def _make_trainer(self, **kwargs: Any) -> L.Trainer:
         given = self.config_init["trainer"]
+        if given["barebones"]:
+            raise ValueError("--trainer.barebones leaves out the files that a run is made of: use it from Python")
         given["callbacks"] = [*_listed(given["callbacks"]), *self._callbacks()]
         given["default_root_dir"] = str(self.run.folder)
         given["plugins"] = [*_listed(given["plugins"]), DurableCheckpointIO()]

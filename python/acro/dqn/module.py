@@ -240,8 +240,14 @@ class DQN(Learner, L.LightningModule):
 
     # ---- rounds of updates
 
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Refuse a Trainer that rounds of updates do not work under, before Lightning sets it up; add no callback."""
+        if self.trainer.state.fn == "fit":
+            check_trainer(self.trainer)
+        return []
+
     def setup(self, stage: str) -> None:
-        """Refuse a Trainer that rounds of updates do not work under."""
+        """Refuse an Experience of other sizes; say what would be faster."""
         if stage != "fit":
             return
         if self._compiler_ctx is not None:
@@ -249,7 +255,6 @@ class DQN(Learner, L.LightningModule):
         if not self.training:
             # A loaded policy: Lightning leaves modes as they are, and the averaged weights would act.
             self.train()
-        check_trainer(self.trainer)
         self._check_sizes()
         # Layers may have been replaced since it last acted.
         self._acting.clear()

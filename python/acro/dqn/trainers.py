@@ -6,6 +6,7 @@ from typing import cast
 
 import lightning as L
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 # Lightning runs these under manual optimization without a word, and what they do then is of no use.
 _REFUSED_CALLBACKS = {
@@ -26,6 +27,10 @@ def check_trainer(trainer: L.Trainer) -> None:
     """
     if trainer.world_size != 1:
         raise ValueError(f"acro trains on one device, this Trainer has {trainer.world_size}: use devices=1")
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+        raise ValueError(
+            f"acro trains in one process, this Trainer has a {type(trainer.strategy).__name__}: leave strategy out"
+        )
     if trainer.precision != "32-true":
         raise ValueError(f"acro trains in 32-bit, this Trainer has precision {trainer.precision!r}: leave it out")
     if trainer.gradient_clip_val is not None:
@@ -35,12 +40,23 @@ def check_trainer(trainer: L.Trainer) -> None:
             f"accumulate_grad_batches={trainer.accumulate_grad_batches} does not work with DQN, which makes its own "
             "updates: use a larger data.batch_size; gradients are clipped by model.max_grad_norm"
         )
-    if trainer.max_steps != -1 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-        raise ValueError(f"max_steps={trainer.max_steps} would count rounds: bound the run by max_epochs")
+    if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        _check_length(trainer)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         for refused, advice in _REFUSED_CALLBACKS.items():
             if isinstance(callback, refused):
                 raise ValueError(f"{refused.__name__} does not work with DQN: {advice}")
+
+
+def _check_length(trainer: L.Trainer) -> None:
+    for name, unset in {"max_steps": -1, "min_steps": None}.items():
+        if (value := getattr(trainer, name)) != unset:
+            raise ValueError(f"{name}={value} would count rounds: bound the run by {name[:3]}_epochs")
+    for name, every in {"overfit_batches": 0.0, "limit_train_batches": 1.0}.items():
+        if (value := getattr(trainer, name)) != every:
+            raise ValueError(
+                f"{name}={value} would cut epochs short: an epoch is data.steps_per_epoch environment steps"
+            )
 
 
 def with_update_hooks(trainer: L.Trainer) -> L.Callback | None:
