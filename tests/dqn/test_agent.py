@@ -74,6 +74,18 @@ def test_one_observation_has_an_int_and_several_an_array(run: Path) -> None:
         agent.act(OBS[:, :3])
 
 
+@pytest.mark.parametrize(
+    ("obs", "epsilon", "message"),
+    [
+        ([0.0, float("nan"), 0.0, 0.0], 0.0, r"obs must be finite, got \[0.0, nan, 0.0, 0.0\]"),
+        ([0.0, 0.0, 0.0, 0.0], 2.0, r"epsilon must be from 0 to 1, got 2\.0"),
+    ],
+)
+def test_what_no_action_follows_from_is_an_error(obs: list[float], epsilon: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DQN(4, 2).act(obs, epsilon)
+
+
 def test_epsilon_is_the_share_of_random_actions(run: Path) -> None:
     agent = acro.load_agent(run)
     obs = np.repeat(OBS[:1], 10_000, axis=0)

@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.spaces import Box, Discrete
 from runs import SMALL
 from torch import Tensor, nn
@@ -154,6 +155,31 @@ def test_part_that_is_no_part_is_one_sentence(settings: dict[str, Any], message:
 def test_sizes_of_another_environment_are_one_sentence(sizes: tuple[int, int], name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be . as the Experience's, got .; use experience.{name}"):
         fit(DQN(*sizes))
+
+
+class DoubleCart(CartPoleEnv):
+    """CartPole whose observations have 64 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Box(-np.inf, np.inf, (4,), np.float64)
+
+    def reset(self, **arguments: Any) -> Any:
+        obs, info = super().reset(**arguments)
+        return obs.astype(np.float64), info
+
+    def step(self, action: Any) -> Any:
+        obs, *rest = super().step(action)  # type: ignore[no-untyped-call]
+        return obs.astype(np.float64), *rest
+
+
+def test_network_of_ones_own_gets_observations_in_32_bits() -> None:
+    module = DQN(4, 2, network=Net())
+
+    fit(module, Experience(DoubleCart, **{**SMALL, "env_kwargs": None}))
+
+    assert module.updates > 0
+    assert module.act([0.0, 0.1, 0.2, 0.3]) in (0, 1)
 
 
 def test_compiled_network_trains() -> None:

@@ -186,6 +186,35 @@ def test_overridden_forward_decides_how_it_acts() -> None:
     assert module.calls > LEARNING_ROUNDS
 
 
+def test_forward_that_is_replaced_or_watched_on_the_instance_acts() -> None:
+    obs = torch.randn(32, 4, generator=torch.Generator().manual_seed(0)).numpy()
+    module, seen = make(), []
+    plain = module.greedy_actions(obs)
+    module.register_forward_hook(lambda *_: seen.append(1))
+    module.greedy_actions(obs)
+    assert seen == [1]
+
+    forward = module.forward
+    module.forward = lambda obs: -forward(obs)  # type: ignore[method-assign]
+    assert (module.greedy_actions(obs) == 1 - plain).all()
+
+
+@pytest.mark.parametrize(
+    ("hook", "instead"),
+    [
+        ("optimizer_step", "learn"),
+        ("optimizer_zero_grad", "learn"),
+        ("configure_gradient_clipping", "clip"),
+        ("lr_scheduler_step", "training_step"),
+    ],
+)
+def test_hook_that_lightning_would_not_call_is_refused(hook: str, instead: str) -> None:
+    own = type("Own", (DQN,), {hook: lambda *_: None})
+
+    with pytest.raises(ValueError, match=f"Own overrides {hook}, which is never called: .*; override {instead}"):
+        fit(make(own))
+
+
 def test_overridden_training_step_runs_once_a_round() -> None:
     class Halves(Counting):
         def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
@@ -292,6 +321,30 @@ def test_head_of_ones_own_is_given_again_to_load(tmp_path: Path) -> None:
         ValueError, match=r"trained with the head Squashed, here it is ValueHead; give head=Squashed\(\.\.\.\)"
     ):
         DQN.load_from_checkpoint(tmp_path / "own.ckpt")
+
+
+class Contrary(ValueHead):
+    """The smaller the value, the better."""
+
+    def means(self, returns: Tensor) -> Tensor:
+        return -returns
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"head": Contrary()},
+        {"head": "categorical", "v_min": -10.0, "v_max": 10.0},
+        {"head": "quantile"},
+        {"head": "quantile", "dueling": True},
+    ],
+)
+def test_greedy_actions_have_the_largest_value_of_the_head(settings: dict[str, Any]) -> None:
+    obs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    module = make(**settings)
+
+    with torch.no_grad():
+        assert module.greedy_actions(obs.numpy()).tolist() == module(obs).argmax(dim=1).tolist()
 
 
 # ---- callbacks and the network's own changes

@@ -6,13 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 import scripted  # noqa: F401 - registers the environment
 import torch
 from runs import SMALL, train
 
-from acro import Experience
+from acro import DQN, Experience
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,19 @@ def test_validation_and_test_starts_never_meet() -> None:
 
     assert len(starts) == 100 * 100
     assert starts.isdisjoint(range(held_out.seed, held_out.seed + held_out.episodes))
+
+
+@pytest.mark.parametrize("env_id", ["acro/Acrobot-v1", "CartPole-v1"])
+def test_second_fit_goes_on_where_the_first_ended(env_id: str) -> None:
+    experience = Experience(env_id, **SMALL)
+    module = DQN(experience.observation_size, experience.num_actions, hidden=(16,))
+    for _ in range(2):
+        settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        L.Trainer(accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, **settings).fit(module, experience)
+
+    assert experience.env_steps == 2 * SMALL["steps_per_epoch"]
+    # 64 of the steps come before learning, once.
+    assert module.updates == (2 * SMALL["steps_per_epoch"] - 64) // 2
 
 
 def test_spread_of_the_priorities_is_their_deviation_over_their_mean() -> None:

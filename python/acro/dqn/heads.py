@@ -162,6 +162,10 @@ class CategoricalHead(nn.Module):
         return -(target * outputs.log_softmax(dim=-1)).sum(dim=-1)
 
 
+# Whose expected return is the mean of what the network puts out; Rust knows no other.
+MEAN_HEADS = (ValueHead, QuantileHead)
+
+
 def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
     """Take each row's action (B,) out of (B, A) or (B, A, N): (B,) or (B, N)."""
     index = actions.unsqueeze(1)

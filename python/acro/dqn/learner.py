@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from acro.dqn.heads import Head, of_actions
+from acro.dqn.heads import MEAN_HEADS, Head, of_actions
 from acro.dqn.munchausen import munchausen_target
 from acro.dqn.noisy import reseed_noise
 from acro.dqn.rust_network import RustActing
@@ -101,14 +101,25 @@ class Learner(nn.Module):
         """Return the actions of largest value, (N,), in observations (N, ...)."""
         network = self.acting_network
         if network not in self._acting:
-            self._acting[network] = RustActing.of(network) if type(self).forward is Learner.forward else None
+            self._acting[network] = RustActing.of(network)
         fast = self._acting[network]
-        if fast is not None:
+        if fast is not None and self._acts_by_means():
             return fast(obs)
         device = next(self.parameters()).device
+        if obs.dtype == np.float64:
+            obs = obs.astype(np.float32)
         with torch.inference_mode():
             actions: Tensor = self(torch.from_numpy(obs).to(device)).argmax(dim=1)  # (N,)
         return actions.cpu().numpy()
+
+    def _acts_by_means(self) -> bool:
+        """Whether an action's value is the mean of the network's outputs for it, and nobody looks on."""
+        return (
+            type(self.head) in MEAN_HEADS
+            and type(self).forward is Learner.forward
+            and "forward" not in vars(self)
+            and not (self._forward_hooks or self._forward_pre_hooks)
+        )
 
     # ---- the rule, for one minibatch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -23,7 +24,7 @@ from acro.dqn.heads import LOSSES, Head, make_head, support_of, warn_of_narrow_s
 from acro.dqn.learner import Learner
 from acro.dqn.networks import QNetwork, check_network
 from acro.dqn.optimizer import FlatAdam
-from acro.dqn.trainers import UPDATE_HOOKS, check_trainer, with_update_hooks
+from acro.dqn.trainers import UPDATE_HOOKS, check_hooks, check_trainer, with_update_hooks
 from acro.evaluation import Episodes, Evaluation, evaluate
 from acro.replay import Batch
 from acro.storage.checkpoints import FORMAT_KEY, FORMAT_VERSION
@@ -224,13 +225,17 @@ class DQN(Learner, L.LightningModule):
             generator: Where random actions come from; None for a fresh one.
 
         Raises:
-            ValueError: The observations have another shape.
+            ValueError: The observations have another shape or are not finite, or epsilon is no probability.
         """
+        if not 0.0 <= epsilon <= 1.0:
+            raise ValueError(f"epsilon must be from 0 to 1, got {epsilon}")
         shape = self.observation_shape
         array = np.asarray(obs)
         rows = array[np.newaxis] if array.shape == shape else array
         if rows.shape[1:] != shape:
             raise ValueError(f"obs must have shape {shape}, or (N, {str(shape)[1:]} for several, got {array.shape}")
+        if not np.isfinite(rows).all():
+            raise ValueError(f"obs must be finite, got {reprlib.repr(obs)}")
         actions = self.greedy_actions(rows)
         if epsilon > 0.0:
             generator = generator or np.random.default_rng()
@@ -255,6 +260,7 @@ class DQN(Learner, L.LightningModule):
         if not self.training:
             # A loaded policy: Lightning leaves modes as they are, and the averaged weights would act.
             self.train()
+        check_hooks(self)
         self._check_sizes()
         # Layers may have been replaced since it last acted.
         self._acting.clear()
@@ -327,6 +333,8 @@ class DQN(Learner, L.LightningModule):
         wrapped = self._adopt_optimizer()
         if not isinstance(self.rounds, CapturedRounds):  # they copy it into memory of their own
             batch = batch.to(self.device)
+        if batch.obs.dtype == torch.float64:
+            batch = batch._replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
         td_errors = self.learn(batch, backward=self.manual_backward, step=wrapped.step)
         for scheduler in self._schedulers():
             scheduler.step()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acro.dqn.heads import QuantileHead, ValueHead
+from acro.dqn.heads import MEAN_HEADS, ValueHead
 from acro.dqn.learner import Learner
 from acro.dqn.networks import QNetwork
 from acro.dqn.optimizer import FlatAdam, flatten_parameters
@@ -30,7 +30,7 @@ def why_not(learner: Learner) -> str | None:
     ]
     if overridden:
         return f"{type(learner).__name__} overrides {', '.join(overridden)}"
-    if type(learner.head) not in (ValueHead, QuantileHead):
+    if type(learner.head) not in MEAN_HEADS:
         return f"the head is a {type(learner.head).__name__}, neither a ValueHead nor a QuantileHead"
     if learner.munchausen_temperature is not None:
         return "munchausen_temperature is set"

@@ -18,6 +18,28 @@ _REFUSED_CALLBACKS = {
 # Lightning's hooks for the inside of an update.
 UPDATE_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
 
+# Hooks that Lightning calls for no module that makes its own updates, and what runs in their place.
+_UNCALLED_HOOKS = {
+    "optimizer_step": "learn",
+    "optimizer_zero_grad": "learn",
+    "configure_gradient_clipping": "clip",
+    "lr_scheduler_step": "training_step",
+}
+
+
+def check_hooks(module: L.LightningModule) -> None:
+    """Check that `module` overrides nothing that would never be called.
+
+    Raises:
+        ValueError: It does.
+    """
+    for name, instead in _UNCALLED_HOOKS.items():
+        if getattr(type(module), name) is not getattr(L.LightningModule, name):
+            raise ValueError(
+                f"{type(module).__name__} overrides {name}, which is never called: DQN makes its own updates; "
+                f"override {instead}"
+            )
+
 
 def check_trainer(trainer: L.Trainer) -> None:
     """Check that `trainer` uses one process, one device and 32-bit numbers, and leaves the updates to the module.

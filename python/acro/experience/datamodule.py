@@ -259,7 +259,8 @@ class Experience(L.LightningDataModule):
     # ---- Lightning's hooks
 
     def setup(self, stage: str) -> None:
-        """Make the environments and the memory when training is about to start."""
+        """Make the environments and the memory when training is about to start; they stay, for a second `fit`."""
+        self._began = None
         if stage != "fit" or self.collector is not None:
             return
         memory = ReplayMemory.from_spaces(
@@ -284,11 +285,6 @@ class Experience(L.LightningDataModule):
             zeta_exponent=self.zeta_exponent,
             seed=self._derived_seed(_EXPLORATION),
         )
-
-    def teardown(self, stage: str) -> None:
-        """Close the environments that were made here."""
-        if stage == "fit" and self.collector is not None and self._given is None:
-            self.collector.env.close()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave a round where it is: the module moves it, if need be into the place that a CUDA graph reads."""
