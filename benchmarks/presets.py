@@ -1,7 +1,7 @@
 """Train a preset on many seeds: `python -m benchmarks.presets [--quick] [--preset NAME]`.
 
-For each seed: the environment steps and training seconds until it is solved, and the returns of its best checkpoint in
-100 held-out episodes. Stored as `benchmarks/results/presets-NAME.json`.
+For each seed: the environment steps and training seconds until it is solved, the returns of its best checkpoint in
+held-out episodes, and its last evaluation. Stored as `benchmarks/results/presets-NAME.json`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import lightning as L
 import numpy as np
 import torch
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint
 from numpy.typing import NDArray
 
 from acro import DQN, Experience
+from acro.callbacks.checkpointing import SaveBest
 from acro.cli.options import PRESETS, preset_names
 from acro.envs.facts import reward_threshold
 from acro.evaluation import evaluate
@@ -35,7 +35,6 @@ from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 from benchmarks import results
 
 QUICK_EPOCHS = 8
-HELD_OUT_EPISODES = 100
 _RESAMPLES = 10_000
 
 
@@ -86,6 +85,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=preset_names(), default="acrobot")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--jobs", type=int, default=1, help="seeds trained side by side; their seconds suffer")
+    parser.add_argument("--episodes", type=int, default=100, help="held-out episodes that the best checkpoint plays")
     parser.add_argument("--quick", action="store_true", help=f"two seeds, {QUICK_EPOCHS} epochs each")
     arguments = parser.parse_args()
     settings = read_preset(arguments.preset)
@@ -94,7 +94,7 @@ def main() -> None:
         settings["trainer"]["max_epochs"], seeds = min(QUICK_EPOCHS, settings["trainer"]["max_epochs"]), seeds[:2]
     outcomes = []
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), initializer=prepare) as processes:
-        for outcome in processes.map(partial(train, settings), seeds):
+        for outcome in processes.map(partial(train, settings, episodes=arguments.episodes), seeds):
             outcomes.append(outcome)
             print(describe(outcome), flush=True)
     experience = Experience(**settings["data"])
@@ -110,19 +110,20 @@ def main() -> None:
             "presets",
             title,
             tables,
-            notes=_notes(experience, threshold, arguments.jobs),
+            notes=_notes(experience, threshold, arguments.jobs, arguments.episodes),
             data=data,
             part=arguments.preset,
         )
     )
 
 
-def _notes(experience: Experience, threshold: float | None, jobs: int) -> list[str]:
+def _notes(experience: Experience, threshold: float | None, jobs: int, held_out: int) -> list[str]:
     episodes = experience.hparams["eval_episodes"]
     notes = [
         f"One thread a seed, {jobs} at a time. Every {experience.steps_per_epoch:,} steps, {episodes} greedy episodes "
-        "choose the best checkpoint; every column from mean on is that checkpoint's, played from the starts of "
-        f"{HELD_OUT_EPISODES} held-out episodes. At limit: how many of them lasted until the time limit.",
+        "choose the best checkpoint, of equals the last; the columns from mean to at limit are that checkpoint's, "
+        f"played from the starts of {held_out} held-out episodes. At limit: how many of them lasted until the time "
+        "limit. Last: the mean of the run's last evaluation, which no choice has touched.",
         "Training seconds count from the environments' making on; evaluations are left out.",
         f"The interval holds 95% of {_RESAMPLES:,} bootstrap resamples over seeds; IQM is the interquartile mean.",
     ]
@@ -151,7 +152,7 @@ def read_preset(name: str) -> dict[str, Any]:
     return settings
 
 
-def train(settings: dict[str, Any], seed: int) -> Outcome:
+def train(settings: dict[str, Any], seed: int, *, episodes: int = 100) -> Outcome:
     """Train once as `acro.fit` does, without its pictures and logs, and play the checkpoint that validation chose."""
     L.seed_everything(seed, verbose=False)
     experience = Experience(**settings["data"], seed=seed)
@@ -164,14 +165,7 @@ def train(settings: dict[str, Any], seed: int) -> Outcome:
     watch = Stopwatch()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        best = ModelCheckpoint(
-            folder,
-            filename="best",
-            monitor="eval/return",
-            mode="max",
-            save_weights_only=True,
-            save_on_train_epoch_end=True,
-        )
+        path = Path(folder) / "best.ckpt"
         trainer = L.Trainer(
             accelerator="cpu",
             devices=1,
@@ -183,12 +177,12 @@ def train(settings: dict[str, Any], seed: int) -> Outcome:
             default_root_dir=folder,
             plugins=[DurableCheckpointIO()],
             # `watch` first: what the checkpoint costs is training's.
-            callbacks=[watch, best],
+            callbacks=[watch, SaveBest(path)],
         )
         trainer.fit(module, experience)
-        module.load_state_dict(read_checkpoint(Path(folder) / "best.ckpt")["state_dict"])
+        module.load_state_dict(read_checkpoint(path)["state_dict"])
     module.eval()
-    held_out = evaluate(module, *experience.held_out_episodes()._replace(episodes=HELD_OUT_EPISODES))
+    held_out = evaluate(module, *experience.held_out_episodes()._replace(episodes=episodes))
     total_seconds = time.perf_counter() - start
     threshold = reward_threshold(experience.env_id)
     solved = [point for point in watch.points if threshold is not None and point[2] >= threshold]
@@ -196,7 +190,7 @@ def train(settings: dict[str, Any], seed: int) -> Outcome:
         seed=seed,
         solved_step=solved[0][0] if solved else None,
         solved_seconds=solved[0][1] if solved else None,
-        best_step=max(watch.points, key=lambda point: point[2])[0],
+        best_step=max(watch.points, key=lambda point: (point[2], point[0]))[0],
         mean=held_out.mean,
         median=float(np.median(held_out.returns)),
         worst=float(held_out.returns.min()),
@@ -235,7 +229,8 @@ def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
 
 
 def _seeds_table(outcomes: Sequence[Outcome], threshold: float | None) -> results.Table:
-    columns = ["seed", "solved at step", "training s", "best step", "mean", "median", "worst", "at limit", "all s"]
+    columns = ["seed", "solved at step", "training s", "best step"]
+    columns += ["mean", "median", "worst", "at limit", "last", "all s"]
     rows = [
         [
             outcome.seed,
@@ -246,6 +241,7 @@ def _seeds_table(outcomes: Sequence[Outcome], threshold: float | None) -> result
             f"{outcome.median:.0f}",
             f"{outcome.worst:.0f}",
             outcome.at_limit,
+            f"{outcome.last_mean:.1f}",
             f"{outcome.total_seconds:.1f}",
         ]
         for outcome in outcomes

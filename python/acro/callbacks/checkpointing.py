@@ -21,9 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class SaveBest(Checkpoint):
-    """Save the weights to `path`, without the memory, after every evaluation with the highest mean return so far.
+    """Save the weights to `path`, without the memory, after every evaluation that no earlier one's mean return exceeds.
 
-    Lightning's ModelCheckpoint would forget the best score when the run's folder is moved.
+    Of equals, which a bounded return brings, the last has learned longest. Lightning's ModelCheckpoint takes the first,
+    and would forget the best score when the run's folder is moved.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -35,7 +36,7 @@ class SaveBest(Checkpoint):
         if not is_training(trainer):
             return
         evaluation = evaluation_of(pl_module)
-        if not evaluation.mean > self._best_mean:
+        if not evaluation.mean >= self._best_mean:
             return
         previous, self._best_mean = self._best_mean, float(evaluation.mean)
         if not _try_to_save(trainer, self.path, weights_only=True):
