@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help fit test slow check memcheck bench docs clean wheel test-wheel test-sdist test-oldest test-msrv audit crates
+.PHONY: help fit test slow check memcheck bench docs clean wheel test-wheel test-sdist test-oldest test-msrv audit crates licenses
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -82,6 +82,9 @@ audit: $(VENV)/.release  ## Look for known vulnerabilities
 
 crates:  ## Pack the pure crates as they would be published, and build what was packed
 	cargo publish --dry-run --locked --allow-dirty --package acro-replay --package acro-network --package acro-acrobot
+
+licenses:  ## Write THIRD_PARTY_LICENSES.txt after a change of Cargo.lock
+	$(PYTHON) .ci/licenses.py
 
 clean:  ## Remove what was built and installed; runs stay
 	rm -rf $(VENV) .venv-jax .venv-oldest target site dist

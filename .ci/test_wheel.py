@@ -71,6 +71,9 @@ class Machine:
     def use(self) -> None:
         """Use the installed acro, which must be the wheel's."""
         self.python("-c", "import acro, sys; assert acro.__file__.startswith(sys.prefix), acro.__file__")
+        # It raises where the wheel has no such file.
+        licenses = "licenses/THIRD_PARTY_LICENSES.txt"
+        self.python("-c", f"import importlib.metadata as m; assert m.distribution('acro-dqn').read_text({licenses!r})")
         (example,) = re.findall(r"^```python\n(import numpy.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
         self.python("-c", example)
         self.python("-m", "acro", "doctor")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import pytest
@@ -51,3 +53,13 @@ def test_unknown_name_is_an_error() -> None:
 
 def test_vector_environment_without_a_mode_is_acros_own() -> None:
     assert type(gymnasium.make_vec("acro:acro/Acrobot-v1", num_envs=2)).__name__ == "AcrobotVectorEnv"
+
+
+SCRIPT = Path(__file__).parent.parent / ".ci" / "licenses.py"
+
+
+@pytest.mark.skipif(not SCRIPT.is_file() or not shutil.which("cargo"), reason="needs the source tree and cargo")
+def test_licenses_of_the_linked_crates_are_those_that_the_lock_file_names() -> None:
+    result = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
+
+    assert (result.returncode, result.stderr) == (0, "")
