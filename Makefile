@@ -50,7 +50,7 @@ bench: $(VENV)/.benchmark .venv-jax/.installed  ## Run a short form of every ben
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.docs  ## Build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python .ci/build_docs.py
 
 # manylinux2014 (glibc 2.17) is the oldest that Rust itself supports; zig links against it on any machine.
 wheel: $(VENV)/.release  ## Build a wheel and the source distribution into dist/

@@ -22,6 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    check_picture(arguments.out)
+    folders = list(dict.fromkeys(folder.resolve() for folder in arguments.runs))
+    _draw(_read(folders), arguments.by, arguments.out)
+    print(arguments.out)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m acro.plot",
         description="Draw the learning curves of runs. Runs in the same folder count as seeds of one experiment: "
@@ -34,12 +43,7 @@ def _run(argv: list[str]) -> int:
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     parser.add_argument("--version", action="store_true", help="print acro's version")
-    arguments = parser.parse_args(argv)
-    check_picture(arguments.out)
-    folders = list(dict.fromkeys(folder.resolve() for folder in arguments.runs))
-    _draw(_read(folders), arguments.by, arguments.out)
-    print(arguments.out)
-    return 0
+    return parser
 
 
 def _read(folders: Sequence[Path]) -> dict[Path, list[CurvePoint]]:
