@@ -77,6 +77,33 @@ def test_tensorboard_has_scalars_over_environment_steps(events: Any) -> None:
     assert rates == pytest.approx([STEPS / seconds[0], 2 * STEPS / seconds[1]], rel=0.01)
 
 
+@pytest.mark.parametrize("backend", ["torch", "rust"])
+def test_values_that_are_logged_are_those_of_the_taken_actions(backend: str, tmp_path: Path) -> None:
+    class Watched(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
+            assert isinstance(pl_module, DQN)
+            if len(rest[1].rewards):
+                batch = rest[1].unbind()[-1]
+                # After the last step of a learning rate next to nothing the network is what it was before.
+                taken = pl_module.q_network(batch.obs).gather(1, batch.actions.unsqueeze(1)).detach()
+                self.expected = float(taken.mean()), float(taken.max())
+
+    watched = Watched()
+    model = {"backend": backend, "learning_rate": 1e-9}
+    train(
+        tmp_path,
+        epochs=1,
+        model=model,
+        callbacks=(watched,),
+        logger=CSVLogger(tmp_path),
+        log_every_n_steps=1,
+        **CARTPOLE,
+    )
+
+    (row,) = rows(tmp_path)
+    assert (float(row["train/q_mean"]), float(row["train/q_max"])) == pytest.approx(watched.expected, rel=1e-4)
+
+
 def test_tensorboard_has_the_gif_and_the_curve(events: Any) -> None:
     gifs = events.Images("policy")
 

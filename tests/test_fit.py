@@ -323,6 +323,19 @@ def test_other_loggers_leave_metrics_and_pictures_in_the_run_folder(tmp_path: Pa
     assert list((tmp_path / "elsewhere").rglob("metrics.csv"))
 
 
+def test_tensorboard_has_the_held_out_result_and_every_picture(straight: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(straight))
+    events.Reload()
+
+    mean = json.loads((straight / "result.json").read_text())["mean"]
+    for name in ("test/return", "hp_metric"):
+        assert [(event.step, event.value) for event in events.Scalars(name)] == [(1024, pytest.approx(mean))]
+    assert {"policy", "progress", "final", "learning_curve"} <= set(events.Tags()["images"])
+    assert events.Images("final")[0].encoded_image_string == (straight / "final.gif").read_bytes()
+
+
 def test_metrics_have_the_digits_of_32_bits(straight: Path) -> None:
     with (straight / "metrics.csv").open() as file:
         values = [value for row in csv.DictReader(file) for value in row.values() if "." in value]

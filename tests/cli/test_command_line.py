@@ -67,6 +67,13 @@ def test_help_imports_neither_torch_nor_lightning() -> None:
     assert done.stdout.endswith("\nFalse\n")
 
 
+def test_reader_of_the_help_that_closes_early_hears_no_complaint() -> None:
+    command = f"{sys.executable} -m acro.fit --help | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
+
+
 def test_help_has_the_defaults_of_the_classes(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit.main(["--data.env_id=Acrobot-v1", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())

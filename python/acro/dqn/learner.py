@@ -78,7 +78,10 @@ class Learner(nn.Module):
         self.rounds: Rounds | None = None
         """A faster way of making a round's updates; None for the loop in `learn`."""
         self.numbers: dict[str, float | Tensor] = {}
-        """Of the last minibatch: `loss`, `grad_norm` before clipping, `q_mean` and `q_max` of the taken actions."""
+        """Of the last minibatch: `loss`, `grad_norm` before clipping, and `q_mean` and `q_max` of the taken actions.
+
+        Instead of the two it may hold these actions' values (B,) as `q`.
+        """
         self._acting: dict[nn.Module, RustActing | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,7 +151,8 @@ class Learner(nn.Module):
         losses = head.losses(outputs, td_target)  # (B,)
         loss = losses.mean() if batch.weights is None else (batch.weights * losses).mean()
         values = head.means(head.returns(outputs.detach()))  # (B,)
-        self.numbers |= {"q_mean": values.mean(), "q_max": values.max()}
+        # Their mean and maximum, at each update, would cost more than a percent of it.
+        self.numbers["q"] = values
         return loss, head.means(td_target) - values
 
     # ---- a round of updates

@@ -395,14 +395,20 @@ class DQN(Learner, L.LightningModule):
     def test_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
         """Play greedy episodes from held-out starts, not used for model selection."""
         self.last_evaluation = evaluate(self, *episodes, device=self.device)
-        self.log_dict(self.last_evaluation.metrics("test"), batch_size=1)
+        trained = {} if self._experience is None else self._experience.metrics()
+        # Loggers take "step" for their x axis.
+        step = {name: value for name, value in trained.items() if name == "step"}
+        self.log_dict({**self.last_evaluation.metrics("test"), **step}, batch_size=1)
 
     def _training_metrics(self) -> dict[str, float]:
         metrics = {"epoch": float(self.current_epoch), "train/updates": float(self.updates)}
         if self._rounds:
             metrics["train/td_error"] = self._td_error_sum / self._rounds
             metrics["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
-            metrics |= {f"train/{name}": float(number) for name, number in self.numbers.items()}
+            numbers = dict(self.numbers)
+            if isinstance(q := numbers.pop("q", None), Tensor):
+                numbers |= {"q_mean": q.mean(), "q_max": q.max()}
+            metrics |= {f"train/{name}": float(number) for name, number in numbers.items()}
         self._td_error_sum, self._rounds = 0.0, 0
         return metrics if self._experience is None else {**metrics, **self._experience.metrics()}
 
