@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-import reprlib
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from acro import _rust
+from acro.envs.acrobot_checks import as_actions, as_reset_mask, as_seeds, at_least_1, read_state
 
 ENV_ID = "acro/Acrobot-v1"
 MAX_EPISODE_STEPS = 500  # Gymnasium's registration of Acrobot-v1.
@@ -34,7 +33,7 @@ class AcrobotEnv(acrobot.AcrobotEnv):
         """Take one action: 0, 1 or 2 for a torque of -1, 0 or 1 N m, for 0.2 s."""
         if self.state is None:
             raise RuntimeError("cannot step before the first reset; call reset first")
-        actions = _as_actions(action, ())
+        actions = as_actions(action, ())
         states, terminated = _rust.acrobot_step(self._row(), actions.reshape(1))
         self.state = states[0]
         if self.render_mode == "human":
@@ -80,8 +79,8 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             MemoryError: So many environments do not fit.
         """
         mode = AutoresetMode(autoreset_mode)
-        num_envs = _at_least_1("num_envs", num_envs)
-        max_episode_steps = _at_least_1("max_episode_steps", max_episode_steps)
+        num_envs = at_least_1("num_envs", num_envs)
+        max_episode_steps = at_least_1("max_episode_steps", max_episode_steps)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         single = AcrobotEnv()
@@ -116,8 +115,8 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             All environments' observations, (num_envs, 6) float32, and an empty dict.
         """
         self._require_open()
-        seeds = self._as_seeds(seed)
-        mask = _as_reset_mask(options, self.num_envs)
+        seeds = as_seeds(seed, self.num_envs)
+        mask = as_reset_mask(options, self.num_envs)
         bounds = None
         if options is not None and ("low" in options or "high" in options):
             low, high = utils.maybe_parse_reset_bounds(options, -0.1, 0.1)
@@ -151,7 +150,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         except TypeError:  # Not an int64 vector; most callers have one, and pay nothing here.
             stepped = None
         if stepped is None:
-            stepped = self._acrobots.step(_as_actions(actions, (self.num_envs,)))
+            stepped = self._acrobots.step(as_actions(actions, (self.num_envs,)))
         observations, rewards, terminated, truncated, final_observations = stepped
         if final_observations is None:
             return observations, rewards, terminated, truncated, {}
@@ -260,108 +259,14 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
                 nothing is changed then.
             TypeError: It is no dict.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"the saved state must be a dict, got {type(state).__name__}")
-        missing = _STATE - state.keys()
-        if missing:
-            raise ValueError(f"the saved state lacks {', '.join(sorted(missing))}")
         own = {"max_episode_steps": self.max_episode_steps, "autoreset_mode": self.autoreset_mode.value}
-        for name, value in own.items():
-            if type(state[name]) is not type(value) or state[name] != value:
-                raise ValueError(f"the saved {name} is {reprlib.repr(state[name])}, this environment's is {value!r}")
-        if not isinstance(state["has_reset"], (bool, np.bool_)):
-            raise ValueError(f"the saved has_reset must be a bool, got {reprlib.repr(state['has_reset'])}")
-        seeds = _words("seeds", state["seeds"])
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"the saved state has {len(seeds)} environments, expected {self.num_envs}")
-        if not isinstance(state["rngs"], (list, tuple)):
-            raise ValueError(f"the saved rngs must be a list, got {type(state['rngs']).__name__}")
-        rngs = [tuple(_words("rngs", rng)) for rng in state["rngs"]]
-        if not all(len(rng) == 2 and rng[1] % 2 == 1 for rng in rngs):
-            raise ValueError("the saved rngs must be pairs of a position and an odd increment")
-        self._acrobots.restore(
-            bool(state["has_reset"]),
-            _array("states", state["states"], np.float64),
-            _array("elapsed_steps", state["elapsed_steps"], np.int64),
-            _array("ended", state["ended"], np.bool_),
-            rngs,  # type: ignore[arg-type]
-        )
+        seeds, saved = read_state(state, own, self.num_envs)
+        self._acrobots.restore(*saved)
         self._seeds = seeds
 
     def _require_open(self) -> None:
         if self.closed:
             raise RuntimeError("the environments are closed; make new ones")
-
-    def _as_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            seed = [int(seed) + env for env in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed has length {len(seed)}, expected {self.num_envs}, one for each environment")
-        for given in seed:
-            if given is not None and not (isinstance(given, int) and 0 <= given < 2**128):
-                raise ValueError(f"a seed must be an int from 0 to 2**128 - 1 or None, got {reprlib.repr(given)}")
-        return list(seed)
-
-
-def _as_reset_mask(options: dict[str, Any] | None, num_envs: int) -> npt.NDArray[np.bool_] | None:
-    """Gymnasium's rules for `options["reset_mask"]`."""
-    if options is None or "reset_mask" not in options:
-        return None
-    mask = options["reset_mask"]
-    if not isinstance(mask, np.ndarray):
-        raise TypeError(f"options['reset_mask'] must be a bool array, got {type(mask)}")
-    if mask.shape != (num_envs,):
-        raise ValueError(f"options['reset_mask'] has shape {mask.shape}, expected {(num_envs,)}")
-    if mask.dtype != np.bool_:
-        raise TypeError(f"options['reset_mask'] must be a bool array, got {mask.dtype}")
-    if not mask.any():
-        raise ValueError("options['reset_mask'] chooses no environment; mark at least one")
-    return np.ascontiguousarray(mask)
-
-
-_STATE = {"max_episode_steps", "autoreset_mode", "seeds", "has_reset", "states", "elapsed_steps", "ended", "rngs"}
-
-
-def _at_least_1(name: str, value: SupportsIndex) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, got {reprlib.repr(value)}") from None
-    if not 1 <= number < 2**32:
-        raise ValueError(f"{name} must be at least 1, got {number}" if number < 1 else f"{name} is too large: {number}")
-    return number
-
-
-def _words(name: str, values: Any) -> list[int]:
-    """The unsigned 128-bit ints of a saved list."""
-    if not isinstance(values, (list, tuple)):
-        raise ValueError(f"the saved {name} must hold lists of ints, got {type(values).__name__}")
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**128:
-            raise ValueError(f"the saved {name} must be ints from 0 to 2**128 - 1, got {reprlib.repr(value)}")
-    return [int(value) for value in values]
-
-
-def _array(name: str, value: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """A saved array, or list of numbers, of this dtype or of one whose values it keeps."""
-    try:
-        array = np.asarray(value)
-        return array.astype(dtype, casting="same_kind", copy=False)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"the saved {name} is no array of {np.dtype(dtype)}: {error}") from None
-
-
-def _as_actions(actions: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    array = np.asarray(actions)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"actions are {array.dtype}, expected integers: 0, 1 or 2")
-    if array.ndim == 0 and shape:
-        raise TypeError(f"actions are a single {array.dtype}, expected one for each environment: {shape}")
-    if array.shape != shape:
-        raise ValueError(f"actions have shape {array.shape}, expected {shape}")
-    return array.astype(np.int64)
 
 
 # Once, even where this module is loaded again.
