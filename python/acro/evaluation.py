@@ -66,6 +66,14 @@ class Evaluation:
         """The index of the episode whose return is the lower median."""
         return int(np.argsort(self.returns, kind="stable")[(len(self.returns) - 1) // 2])
 
+    def episode(self, which: str) -> int:
+        """Return the index of the "best", the "median" or the "worst" episode, or of the one with that number."""
+        if which == "median":
+            return self.median_episode
+        if which in ("best", "worst"):
+            return int(self.returns.argmax() if which == "best" else self.returns.argmin())
+        return int(which)
+
     def metrics(self, stage: str) -> dict[str, float]:
         """Return what a logger gets, by name; `stage` is "eval" or "test"."""
         low, median, high = np.percentile(self.returns, [10, 50, 90])

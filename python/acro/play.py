@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from acro.cli.command import run_command
-
-if TYPE_CHECKING:
-    from acro.evaluation import Episodes, Evaluation
-
-_DEFAULT_EPISODE = "median"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--human", action="store_true", help="show one episode in a window")
     parser.add_argument(
         "--episode",
-        default=_DEFAULT_EPISODE,
+        default="median",
         metavar="WHICH",
         help="the one to draw or show: best, median, worst or a number from 0 (default: median)",
     )
@@ -100,8 +93,9 @@ def _check_gif(path: Path) -> None:
 def _play(arguments: argparse.Namespace) -> None:
     import torch
 
+    from acro.cli.result import as_json, as_table
     from acro.dqn.agent import environment_for, load_agent
-    from acro.drawing.episodes import check_drawing
+    from acro.drawing.episodes import check_drawing, render_episodes, show_episode
     from acro.evaluation import Episodes, evaluate
 
     # One thread is fastest for networks this small.
@@ -114,77 +108,13 @@ def _play(arguments: argparse.Namespace) -> None:
     if arguments.human:
         check_drawing(episodes, "human")
     evaluation = evaluate(agent.module, *episodes)
-    print(_as_json(evaluation, env_id) if arguments.json else _as_table(evaluation, env_id))
-    index = _choose(evaluation, arguments.episode)
+    print((as_json if arguments.json else as_table)(evaluation, env_id))
+    index = evaluation.episode(arguments.episode)
     if arguments.gif is not None:
-        _draw(episodes, evaluation, index, arguments.gif)
+        (shown,) = render_episodes(episodes, evaluation, [index], arguments.gif, caption=f"episode {index}")
+        print(f"{arguments.gif}: episode {index}, return {shown:g}, {evaluation.lengths[index]} steps", file=sys.stderr)
     if arguments.human:
-        _show(episodes, evaluation, index)
-
-
-def _choose(evaluation: Evaluation, which: str) -> int:
-    if which == "median":
-        return evaluation.median_episode
-    if which == "best":
-        return int(evaluation.returns.argmax())
-    return int(evaluation.returns.argmin()) if which == "worst" else int(which)
-
-
-def _as_json(evaluation: Evaluation, env_id: str) -> str:
-    import numpy as np
-
-    from acro.envs.facts import reward_threshold
-
-    returns, threshold = evaluation.returns, reward_threshold(env_id)
-    return json.dumps(
-        {
-            "env_id": env_id,
-            "episodes": len(returns),
-            "seed": evaluation.seed,
-            "returns": returns.tolist(),
-            "lengths": evaluation.lengths.tolist(),
-            "mean": evaluation.mean,
-            "standard_error": evaluation.standard_error,
-            "median": float(np.median(returns)),
-            "min": float(returns.min()),
-            "max": float(returns.max()),
-            "solved": None if threshold is None else float(np.mean(returns >= threshold)),
-        }
-    )
-
-
-def _as_table(evaluation: Evaluation, env_id: str) -> str:
-    import numpy as np
-
-    from acro.drawing.panels import format_return
-    from acro.envs.facts import reward_threshold
-
-    returns = evaluation.returns
-    rows = [
-        ("mean", f"{evaluation.mean:.1f} ± {evaluation.standard_error:.1f} (standard error)"),
-        ("median", format_return(float(np.median(returns)))),
-        ("worst", format_return(float(returns.min()))),
-        ("best", format_return(float(returns.max()))),
-    ]
-    threshold = reward_threshold(env_id)
-    if threshold is not None:
-        rows.append(("solved", f"{np.mean(returns >= threshold):.0%} of episodes (return >= {threshold:g})"))
-    last = evaluation.seed + len(returns) - 1
-    lines = [f"{env_id} · {len(returns)} greedy episodes, from reset(seed={evaluation.seed}) to reset(seed={last})"]
-    return "\n".join([*lines, *(f"{name:<8}{value}" for name, value in rows)])
-
-
-def _draw(episodes: Episodes, evaluation: Evaluation, index: int, path: Path) -> None:
-    from acro.drawing.episodes import render_episodes
-
-    (shown,) = render_episodes(episodes, evaluation, [index], path, caption=f"episode {index}")
-    print(f"{path}: episode {index}, return {shown:g}, {evaluation.lengths[index]} steps", file=sys.stderr)
-
-
-def _show(episodes: Episodes, evaluation: Evaluation, index: int) -> None:
-    from acro.drawing.episodes import show_episode
-
-    show_episode(episodes, evaluation, index)
+        show_episode(episodes, evaluation, index)
 
 
 if __name__ == "__main__":

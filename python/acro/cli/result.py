@@ -12,6 +12,8 @@ import numpy as np
 
 from acro.cli.runs import comparable_settings
 from acro.cli.versions import versions
+from acro.drawing.panels import format_return
+from acro.envs.facts import reward_threshold
 from acro.evaluation import Evaluation
 from acro.storage.files import replacing
 
@@ -22,6 +24,42 @@ def describe(evaluation: Evaluation) -> str:
     return (
         f"eval: mean {evaluation.mean:.1f} ± {evaluation.standard_error:.1f}, median {np.median(returns):.0f}, "
         f"worst {returns.min():.0f} over {len(returns)} episodes"
+    )
+
+
+def as_table(evaluation: Evaluation, env_id: str) -> str:
+    """Return an evaluation in a line for each number."""
+    returns, threshold = evaluation.returns, reward_threshold(env_id)
+    rows = {
+        "mean": f"{evaluation.mean:.1f} ± {evaluation.standard_error:.1f} (standard error)",
+        "median": format_return(float(np.median(returns))),
+        "worst": format_return(float(returns.min())),
+        "best": format_return(float(returns.max())),
+    }
+    if threshold is not None:
+        rows["solved"] = f"{np.mean(returns >= threshold):.0%} of episodes (return >= {threshold:g})"
+    last = evaluation.seed + len(returns) - 1
+    head = f"{env_id} · {len(returns)} greedy episodes, from reset(seed={evaluation.seed}) to reset(seed={last})"
+    return "\n".join([head, *(f"{name:<8}{value}" for name, value in rows.items())])
+
+
+def as_json(evaluation: Evaluation, env_id: str) -> str:
+    """Return an evaluation as JSON, with every return; `solved` is the share of episodes, null without a threshold."""
+    returns, threshold = evaluation.returns, reward_threshold(env_id)
+    return json.dumps(
+        {
+            "env_id": env_id,
+            "episodes": len(returns),
+            "seed": evaluation.seed,
+            "returns": returns.tolist(),
+            "lengths": evaluation.lengths.tolist(),
+            "mean": evaluation.mean,
+            "standard_error": evaluation.standard_error,
+            "median": float(np.median(returns)),
+            "min": float(returns.min()),
+            "max": float(returns.max()),
+            "solved": None if threshold is None else float(np.mean(returns >= threshold)),
+        }
     )
 
 
