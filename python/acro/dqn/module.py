@@ -24,6 +24,7 @@ from acro.dqn.heads import LOSSES, Head, make_head, support_of, warn_of_narrow_s
 from acro.dqn.learner import Learner
 from acro.dqn.networks import QNetwork, check_network
 from acro.dqn.optimizer import FlatAdam
+from acro.dqn.resuming import check_same_network
 from acro.dqn.trainers import UPDATE_HOOKS, check_hooks, check_trainer, with_update_hooks
 from acro.evaluation import Episodes, Evaluation, evaluate
 from acro.replay import Batch
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
-
-# What must be the same for a checkpoint to fit.
-_SIZES = (
-    "observation_size",
-    "num_actions",
-    "hidden",
-    "dueling",
-    "noisy",
-    "layer_norm",
-    "head",
-    "num_quantiles",
-    "num_atoms",
-)
-# Under a categorical head, what its probabilities are of.
-_SUPPORT = ("v_min", "v_max", "return_range")
 
 
 class ExperienceSource(Protocol):
@@ -211,8 +197,7 @@ class DQN(Learner, L.LightningModule):
         self._make_optimizer = optimizer
         self._td_error_sum = 0.0
         self._rounds = 0
-        if backend == "rust" and (reason := self._why_not_rust()) is not None:
-            raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
+        self._takes_rust()
 
     def act(
         self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
@@ -264,8 +249,7 @@ class DQN(Learner, L.LightningModule):
         self._check_sizes()
         # Layers may have been replaced since it last acted.
         self._acting.clear()
-        is_torch = self.backend == "torch" or self._why_not_rust() is not None
-        if is_torch and self.device.type == "cpu" and torch.get_num_threads() > 1:
+        if not self._takes_rust() and self.device.type == "cpu" and torch.get_num_threads() > 1:
             logger.info(
                 "torch uses %d threads; for small networks one is fastest: torch.set_num_threads(1)",
                 torch.get_num_threads(),
@@ -295,11 +279,8 @@ class DQN(Learner, L.LightningModule):
             if (reason := self._why_not_whole_rounds()) is not None:
                 raise ValueError(f"cuda_graph must be False: {reason}, which a graph would leave out")
             self.rounds = CapturedRounds(self, optimizer)
-        elif self.backend != "torch":
-            if (reason := self._why_not_rust()) is None:
-                self.rounds = rust_rounds.RustRounds(self, optimizer)
-            elif self.backend == "rust":
-                raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
+        elif self._takes_rust():
+            self.rounds = rust_rounds.RustRounds(self, optimizer)
         end, duration = self.learning_rate_end, self.learning_rate_decay_updates
         end_factor = 1.0 if end is None else end / self.learning_rate
 
@@ -336,17 +317,12 @@ class DQN(Learner, L.LightningModule):
         if batch.obs.dtype == torch.float64:
             batch = batch._replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
         td_errors = self.learn(batch, backward=self.manual_backward, step=wrapped.step)
-        for scheduler in self._schedulers():
+        schedulers: Any = self.lr_schedulers()
+        for scheduler in schedulers if isinstance(schedulers, list) else filter(None, [schedulers]):
             scheduler.step()
         self._watch(td_errors)
         if batch.weights is not None and self._experience is not None:
             self._experience.update_priorities(batch.indices, td_errors)
-
-    def _schedulers(self) -> list[Any]:
-        schedulers = self.lr_schedulers()
-        if schedulers is None:
-            return []
-        return list(schedulers) if isinstance(schedulers, list) else [schedulers]
 
     def _watch(self, td_errors: Tensor) -> None:
         # A sum of squares is finite only if every term is; one number a round is asked of the device.
@@ -359,11 +335,15 @@ class DQN(Learner, L.LightningModule):
         self._td_error_sum += torch.linalg.vector_norm(td_errors[-1], ord=1).item() / td_errors.shape[1]
         self._rounds += 1
 
-    def _why_not_rust(self) -> str | None:
-        """Return why Rust cannot make the updates; None if it can."""
-        if self._make_optimizer is not None:
-            return "optimizer is given"
-        return self._why_not_whole_rounds() or rust_rounds.why_not(self)
+    def _takes_rust(self) -> bool:
+        """Whether Rust makes the updates; a ValueError where it must and cannot."""
+        if self.backend == "torch":
+            return False
+        given = None if self._make_optimizer is None else "optimizer is given"
+        reason = given or self._why_not_whole_rounds() or rust_rounds.why_not(self)
+        if reason is not None and self.backend == "rust":
+            raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
+        return reason is None
 
     def _why_not_whole_rounds(self) -> str | None:
         """Return who wants to be called within a round; None if a round can be made as a whole."""
@@ -430,15 +410,7 @@ class DQN(Learner, L.LightningModule):
         Raises:
             ValueError: The checkpoint's network has other sizes.
         """
-        found, here = checkpoint["hyper_parameters"], self.hparams
-        names = _SIZES + _SUPPORT if here.get("head") == "categorical" else _SIZES
-        # A checkpoint from before a setting existed has what was the only way then: the default.
-        pairs = {name: (found.get(name, here.get(name)), here.get(name)) for name in names}
-        differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
-        if (found["average_updates"] is None) != (here["average_updates"] is None):
-            differing.append(f"average_updates is {found['average_updates']} in it, {here['average_updates']} here")
-        if differing:
-            raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")
+        check_same_network(checkpoint["hyper_parameters"], self.hparams)
 
     def check_head(self, saved: dict[str, Any]) -> None:
         """Check the head's class by what a checkpoint has `saved`: the same weights mean something else to another.
