@@ -135,7 +135,7 @@ def test_a_batch_without_weights_is_none_for_a_prioritized_memory() -> None:
         memory.sample(16, out=memory.gather(np.arange(16) + 40))
 
 
-HELD: dict[str, Callable[[np.ndarray[Any, Any]], object]] = {
+HELD: dict[str, Callable[[Any], Any]] = {
     "the array": lambda array: array,
     "a view": lambda array: array[1:],
     "a tensor": torch.from_numpy,
@@ -145,11 +145,11 @@ HELD: dict[str, Callable[[np.ndarray[Any, Any]], object]] = {
 
 
 @pytest.mark.parametrize("hold", HELD.values(), ids=HELD)
-def test_what_anybody_holds_of_a_batch_is_never_written_again(
-    hold: Callable[[np.ndarray[Any, Any]], object],
-) -> None:
+def test_what_anybody_holds_of_a_batch_is_never_written_again(hold: Callable[[Any], Any]) -> None:
     memory = filled()
-    held, expected, addresses = [], [], set()
+    held: list[list[Any]] = []
+    expected: list[Any] = []
+    addresses: set[int] = set()
     for _ in range(6):
         batch = memory.sample(16)
         held.append([hold(column) for column in batch[:-1]])
