@@ -21,12 +21,12 @@ fit: $(VENV)/.installed  ## Train Acrobot and show the result; ARGS="--preset ca
 
 test: $(VENV)/.test  ## Run cargo's tests and pytest, less what is marked slow
 	cargo test --quiet --locked
-	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow and not site" -n auto --dist worksteal $(ARGS)
 
 slow: $(VENV)/.test  ## Run the slow tests: runs stopped at 60 random moments, and the like
 	$(BIN)/python -m pytest -q -m slow -n auto --dist worksteal $(ARGS)
 
-check: $(VENV)/.check  ## Check format, lints, types, documentation and stubs
+check: $(VENV)/.check $(VENV)/.test  ## Check format, lints, types, stubs, workflows, the documentation's pages and links, a wheel
 	cargo fmt --all --check
 	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps
@@ -38,6 +38,10 @@ check: $(VENV)/.check  ## Check format, lints, types, documentation and stubs
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/jactionlint --shellcheck=
 	$(BIN)/zizmor --quiet --offline .github
+	$(BIN)/python -m pytest -q -m site -rs tests/test_site.py
+	rm -rf target/wheel
+	$(BIN)/maturin build --quiet --release --locked --compatibility linux --out target/wheel
+	$(BIN)/python .ci/test_wheel.py --borrow --short target/wheel/*.whl
 
 memcheck: $(VENV)/.test  ## Run the memory's and the network's tests under valgrind, which must have nothing to say of the bindings
 	@command -v valgrind >/dev/null || { echo "make memcheck needs valgrind: install it first" >&2; exit 1; }
@@ -73,7 +77,7 @@ test-oldest: $(VENV)/.release  ## Run the tests with the oldest Python and depen
 	$(BIN)/uv venv --quiet --clear --python $(OLDEST_PYTHON) .venv-oldest
 	PYO3_PYTHON=$(abspath .venv-oldest/bin/python) $(BIN)/uv pip install --quiet --python .venv-oldest \
 		--resolution lowest-direct '.[test]'
-	.venv-oldest/bin/python -m pytest -q -m "not slow" -n auto --dist worksteal $(ARGS)
+	.venv-oldest/bin/python -m pytest -q -m "not slow and not site" -n auto --dist worksteal $(ARGS)
 
 audit: $(VENV)/.release  ## Look for known vulnerabilities
 	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny

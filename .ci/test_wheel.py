@@ -30,6 +30,7 @@ def main() -> None:
         action="store_true",
         help="take the dependencies from this Python, where they are, not from the index",
     )
+    parser.add_argument("--short", action="store_true", help="leave the tests out, and train for one epoch")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
@@ -41,7 +42,9 @@ def main() -> None:
         else:
             machine.python("-m", "pip", "install", "--quiet", "--only-binary", ":all:", arguments.wheel.resolve())
             machine.python("-m", "pip", "install", "--quiet", "pytest", "hypothesis")
-        machine.use()
+        machine.use(epochs=1 if arguments.short else 2)
+        if not arguments.short:
+            machine.test()
     print(f"{arguments.wheel.name}: installs and works without a compiler")
 
 
@@ -66,9 +69,10 @@ class Machine:
     def borrow_packages(self) -> None:
         """Let the environment import what is installed beside this Python; its own packages come first."""
         own = sysconfig.get_path("purelib", "venv", {"base": str(self.folder / "venv")})
-        Path(own, "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        installed = [folder for folder in sys.path if folder.endswith("site-packages")]
+        Path(own, "borrowed.pth").write_text("\n".join(installed))
 
-    def use(self) -> None:
+    def use(self, epochs: int) -> None:
         """Use the installed acro, which must be the wheel's."""
         self.python("-c", "import acro, sys; assert acro.__file__.startswith(sys.prefix), acro.__file__")
         # It raises where the wheel has no such file.
@@ -77,7 +81,7 @@ class Machine:
         (example,) = re.findall(r"^```python\n(import numpy.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
         self.python("-c", example)
         self.python("-m", "acro", "doctor")
-        self.python("-m", "acro.fit", "--trainer.max_epochs", "2")
+        self.python("-m", "acro.fit", "--trainer.max_epochs", str(epochs))
         play = [
             shutil.which("acro", path=str(self.bin)) or "acro",
             "play",
@@ -88,6 +92,9 @@ class Machine:
             "swing_up.gif",
         ]
         subprocess.run(play, cwd=self.folder, env=self.environment, check=True)
+
+    def test(self) -> None:
+        """Run the tests that need no source tree."""
         shutil.copytree(ROOT / "tests", self.folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", self.folder)
         tests = [Path("tests", name) for name in TESTS]

@@ -20,6 +20,8 @@ import pytest
 from browser import CHROMIUM, Browser
 from filelock import FileLock
 
+pytestmark = pytest.mark.site
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 REPOSITORY = "https://example.org/acro"
