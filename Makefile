@@ -79,9 +79,9 @@ test-oldest: $(VENV)/.release  ## Run the tests with the oldest Python and depen
 		--resolution lowest-direct '.[test]'
 	.venv-oldest/bin/python -m pytest -q -m "not slow and not site" -n auto --dist worksteal $(ARGS)
 
-audit: $(VENV)/.release  ## Look for known vulnerabilities
-	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
-	cargo deny --locked check advisories
+audit: $(VENV)/.release  ## Look for known vulnerabilities, and at the crates' licences and sources
+	@command -v cargo-deny >/dev/null || { echo "make audit needs cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check advisories licenses sources
 	$(BIN)/pip-audit --skip-editable
 
 crates:  ## Pack the pure crates as they would be published, and build what was packed
