@@ -102,4 +102,4 @@ class Machine:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
