@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from acro.replay import ReplayMemory
 from acro.replay import file as replay_file
+from acro.replay.state import upgraded
 
 KINDS = ("bytes", "forged", "state", "call")
 """A file whose checksum tells, a file whose checksum was made right again, a state, and a method's odd arguments."""
@@ -52,8 +53,9 @@ def memories() -> list[ReplayMemory]:
         ReplayMemory(10, (3, 2), obs_dtype=np.uint8, action_shape=(2,), action_dtype=np.float32),
         ReplayMemory(6, (), obs_dtype=np.float64, action_dtype=np.bool_, num_envs=2, prioritized=True, alpha=1.0),
         ReplayMemory(100, (4,), obs_dtype=np.float16, num_envs=4),
+        ReplayMemory(8, (2, 2), obs_dtype=np.uint8, num_envs=2, prioritized=True, frame_stack=3, padding="zero"),
     ]
-    for memory, steps in zip(made, (40, 7, 31, 0), strict=True):
+    for memory, steps in zip(made, (40, 7, 31, 0, 50), strict=True):
         for step in range(steps):
             obs = np.full(memory.obs_shape, step).astype(memory.obs_dtype)
             action = np.full(memory.action_shape, step % 2).astype(memory.action_dtype)
@@ -92,7 +94,7 @@ class Damage:
         except (ValueError, TypeError, MemoryError) as error:
             return type(error).__name__
         says = self.states[which] if kind == "bytes" else replay_file.read(io.BytesIO(content))
-        assert _same(memory.state_dict(), says), "it was loaded as something else"
+        assert _same(memory.state_dict(), upgraded(says)), "it was loaded as something else"
         _use(memory)
         return "loaded"
 
@@ -107,7 +109,7 @@ class Damage:
             assert _same(memory.state_dict(), before), "a refused state changed the memory"
             return type(error).__name__
         try:
-            assert _same(memory.state_dict(), state), "it was loaded as something else"
+            assert _same(memory.state_dict(), upgraded(state)), "it was loaded as something else"
             _use(memory)
         finally:
             memory.load_state_dict(before)
@@ -124,6 +126,7 @@ class Damage:
                 (memory.extend, [*many, flags, many[0], flags, flags], ["envs"]),
                 (memory.sample, [4], ["n_step", "gamma", "replace", "beta", "out"]),
                 (memory.gather, [[0]], ["n_step", "gamma"]),
+                (memory.latest, [many[0]], []),
                 (memory.update_priorities, [[0], [1.0]], []),
                 (memory.load_state_dict, [self.states[which]], []),
             )
@@ -164,7 +167,7 @@ def run(folder: Path, first: int, last: int) -> tuple[Counter[str], list[str]]:
 
 def kind_of(number: int) -> str:
     """The kind of a mutation."""
-    return KINDS[number // 4 % len(KINDS)]
+    return KINDS[number // 5 % len(KINDS)]
 
 
 def _written(state: Mapping[str, Any]) -> bytes:

@@ -200,6 +200,8 @@ class ReplayMemory:
         num_envs: SupportsIndex,
         seed: int,
         alpha: float | None,
+        frame_stack: SupportsIndex | None,
+        padding: str,
     ) -> Self: ...
     def push(
         self,
@@ -268,6 +270,14 @@ class ReplayMemory:
         Raises: ValueError when one of them was overwritten since, cleared, or never given out.
         """
 
+    def latest(self, obs: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return what an agent sees now that the environments show `obs` (num_envs, *obs_shape): (num_envs, *row).
+
+        With `frame_stack` that is a stack for each, `obs` the newest frame: with the frames before where `obs` is the
+        `next_obs` of the environment's newest transition and that one ended no episode, else padded. A fresh array.
+        Raises: ValueError for a wrong shape, TypeError for a dtype that would lose values.
+        """
+
     def update_priorities(self, indices: npt.ArrayLike, priorities: npt.ArrayLike) -> int:
         """Give transitions new priorities and return how many of `indices` were still there.
 
@@ -295,7 +305,15 @@ class ReplayMemory:
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
-        """One observation's shape."""
+        """The shape of one observation as it is pushed: of one frame."""
+
+    @property
+    def frame_stack(self) -> int | None:
+        """How many frames are given out as one observation, (frame_stack, *obs_shape); None for each alone."""
+
+    @property
+    def padding(self) -> str:
+        """What is in a stack before an episode's first frame: "reset" for that frame, "zero" for zeros."""
 
     @property
     def obs_dtype(self) -> np.dtype[Any]:

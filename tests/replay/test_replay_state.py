@@ -19,6 +19,7 @@ import pytest
 from acro.replay import Batch, ReplayMemory
 
 FIXTURE = Path(__file__).parent / "fixtures" / "replay_v1.safetensors"
+FIXTURE_OF_VERSION_2 = FIXTURE.with_name("replay_v2.safetensors")
 
 
 def used(*, prioritized: bool = True) -> ReplayMemory:
@@ -33,6 +34,19 @@ def used(*, prioritized: bool = True) -> ReplayMemory:
     return memory
 
 
+def stacked_and_used(*, prioritized: bool = True) -> ReplayMemory:
+    """The same with stacks of frames: some slots are kept for their frames only."""
+    memory = ReplayMemory(
+        12, (2,), obs_dtype=np.uint8, num_envs=3, seed=4, prioritized=prioritized, frame_stack=4, padding="zero"
+    )
+    for step in range(60):
+        frame = np.full(2, step)
+        memory.push(frame, step % 4, step, frame + 3, step % 23 == 22, step % 17 == 16, env=step % 3)
+    if prioritized:
+        memory.update_priorities(memory.sample(5).indices, np.arange(5.0))
+    return memory
+
+
 def assert_equal(one: Batch, other: Batch) -> None:
     for column, same in zip(one, other, strict=True):
         assert column is same is None or np.array_equal(column, same)
@@ -42,12 +56,15 @@ def assert_same_future(one: ReplayMemory, other: ReplayMemory) -> None:
     for _ in range(30):
         assert_equal(one.sample((2, 4), n_step=2), other.sample((2, 4), n_step=2))
         for memory in (one, other):
-            memory.push(np.zeros(2), 1, 0.5, np.zeros(2), terminated=False, env=1)
+            memory.push([0, 0], 1, 0.5, [0, 0], terminated=False, env=1)
 
 
+@pytest.mark.parametrize("made", [used, stacked_and_used])
 @pytest.mark.parametrize("prioritized", [True, False])
-def test_a_saved_memory_goes_on_as_the_one_that_was_saved(tmp_path: Path, prioritized: bool) -> None:
-    memory = used(prioritized=prioritized)
+def test_a_saved_memory_goes_on_as_the_one_that_was_saved(
+    tmp_path: Path, made: Callable[..., ReplayMemory], prioritized: bool
+) -> None:
+    memory = made(prioritized=prioritized)
     memory.save(tmp_path / "memory")
     assert_same_future(ReplayMemory.load(tmp_path / "memory"), memory)
     assert [path.name for path in tmp_path.iterdir()] == ["memory"]
@@ -76,6 +93,10 @@ def test_copies_and_pickles_keep_the_attributes_of_a_subclass(clone: Callable[[A
     assert (type(other), other.name) == (Named, "one's own")
 
 
+def test_a_pickled_memory_has_its_stacks() -> None:
+    assert_same_future(pickle.loads(pickle.dumps(stacked_and_used())), stacked_and_used())
+
+
 def test_an_empty_memory_is_saved_too(tmp_path: Path) -> None:
     ReplayMemory(5, (2, 3), num_envs=2).save(tmp_path / "memory")
     loaded = ReplayMemory.load(tmp_path / "memory")
@@ -96,9 +117,17 @@ def test_files_of_version_1_load() -> None:
     assert_same_future(ReplayMemory.load(FIXTURE), used())
 
 
-def test_a_memory_is_written_as_version_1_was(tmp_path: Path) -> None:
-    used().save(tmp_path / "memory")
-    assert (tmp_path / "memory").read_bytes() == FIXTURE.read_bytes()
+def test_states_of_version_1_load() -> None:
+    memory, other = used(), used()
+    memory.clear()
+    state = other.state_dict() | {"version": 1}
+    memory.load_state_dict({name: state[name] for name in state.keys() - {"frame_stack", "padding"}})
+    assert_same_future(memory, other)
+
+
+def test_a_memory_is_written_as_version_2_was(tmp_path: Path) -> None:
+    stacked_and_used().save(tmp_path / "memory")
+    assert (tmp_path / "memory").read_bytes() == FIXTURE_OF_VERSION_2.read_bytes()
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, 1000, -5, -1])
@@ -134,7 +163,10 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "its version is 2, this memory's is 1"),
+        ({"version": 3}, "its version is 3, this memory's is 2"),
+        ({"version": 1}, "its version is 1, this memory's is 2"),
+        ({"frame_stack": 4}, "its frame_stack is 4, this memory's is None"),
+        ({"padding": "zero"}, "its padding is 'zero', this memory's is 'reset'"),
         ({"capacity": 25}, "its capacity is 25, this memory's is 24"),
         ({"num_envs": 2}, "its num_envs is 2, this memory's is 3"),
         ({"alpha": None}, "its alpha is None, this memory's is 0.6"),
@@ -146,7 +178,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         ({"heads": np.array([1, 9, 1])}, "environment 1 has count "),
         ({"last": None}, "its last has dtype object, expected bool"),
         ({"extra": 1}, "it has extra, which this version does not know"),
-        ({"version": True}, "its version is True, this memory's is 1"),
+        ({"version": True}, "its version is True, this memory's is 2"),
         ({"capacity": np.zeros(2)}, "its capacity is array([0., 0.]), this memory's is 24"),
         ({"obs": [[1.0], [1.0, 2.0]]}, "its obs is no array: "),
     ],

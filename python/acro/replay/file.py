@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "acro.replay"
-VERSION = 1
+VERSION = 2
 
 _CODES = {
     "bool": "BOOL",
@@ -34,8 +34,9 @@ _CHECKSUM = "checksum"
 _CHUNK_BYTES = 1 << 22
 # Some 1.2 kB are used: its length depends on nothing that grows.
 _HEADER_BYTES = 1 << 16
-_VALUES = {"version", "capacity", "num_envs", "alpha", "priorities"}
+_VALUES = {"version", "capacity", "num_envs", "alpha", "priorities", "frame_stack", "padding"}
 _FOREIGN = "it is not a replay memory's file, or its head is damaged"
+_VERSIONS = [str(version) for version in range(1, VERSION + 1)]
 _UNTRUE = "its head does not describe what follows it: it is damaged"
 
 
@@ -92,8 +93,8 @@ def read(file: IO[bytes]) -> dict[str, Any]:
         raise ValueError(_FOREIGN)
     if metadata["format"] != FORMAT:
         raise ValueError(f"it holds {metadata['format']!r}, expected {FORMAT!r}")
-    if metadata["version"] != str(VERSION):
-        raise ValueError(f"it is of format version {metadata['version']}, this acro reads version {VERSION}")
+    if metadata["version"] not in _VERSIONS:
+        raise ValueError(f"it is of format version {metadata['version']}, this acro reads versions 1 to {VERSION}")
     # One byte more than there may be is enough to refuse a file without an end.
     end = _end(header)
     data = _read_up_to(file, end + 1)

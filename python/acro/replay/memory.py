@@ -8,13 +8,14 @@ import operator
 import os
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, SupportsIndex
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from acro import _rust
 from acro.replay import file as replay_file
+from acro.replay import state as replay_state
 from acro.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class Batch(NamedTuple):
     """
 
     obs: Any
-    """(..., *obs_shape) of the memory's dtype."""
+    """(..., *obs_shape) of the memory's dtype; (..., frame_stack, *obs_shape) where frames are stacked."""
     actions: Any
     """(..., *action_shape) of the memory's dtype."""
     rewards: Any
     """(...) float32."""
     next_obs: Any
-    """(..., *obs_shape) of the memory's dtype."""
+    """As `obs`."""
     discounts: Any
     """(...) float32: gamma to the number of steps, 0 where the last one terminated."""
     terminated: Any
@@ -86,6 +87,8 @@ class ReplayMemory(_rust.ReplayMemory):
     A full memory forgets an environment's oldest transition for its newest. Every transition in it can be drawn.
     Observations are stored once: `next_obs` is the `obs` of the following transition, and is kept aside only where
     an episode ends, where a transition does not follow from the one before, and for the newest of each environment.
+    With `frame_stack` what is stored are single frames, and what is drawn are stacks, as Gymnasium's
+    `FrameStackObservation` would have shown them.
 
     Any thread may call any method. After `os.fork` the child has a memory of its own, equal at that moment, whose
     pages are copied as they are written; a fork waits for the calls of other threads. Pickling and copying copy
@@ -104,12 +107,14 @@ class ReplayMemory(_rust.ReplayMemory):
         seed: int = 0,
         prioritized: bool = False,
         alpha: float = 0.6,
+        frame_stack: SupportsIndex | None = None,
+        padding: Literal["reset", "zero"] = "reset",
     ) -> Self:
         """Make an empty memory; all of it is asked for now, but for final observations.
 
         Args:
             capacity: Transitions to keep; each environment gets `capacity // num_envs`.
-            obs_shape: One observation's shape.
+            obs_shape: One observation's shape; one frame's, where frames are stacked.
             obs_dtype: One observation's dtype: a bool, integer or float one.
             action_shape: One action's shape.
             action_dtype: One action's dtype.
@@ -117,6 +122,9 @@ class ReplayMemory(_rust.ReplayMemory):
             seed: Where the stream of draws starts.
             prioritized: Draw in proportion to priorities (Schaul et al. 2016), not uniformly.
             alpha: The power that priorities are raised to: 0 draws uniformly, 1 in proportion.
+            frame_stack: Frames of one drawn observation, the newest last, on an axis before the frame's own; None
+                draws what was pushed, without such an axis.
+            padding: What is in a stack before an episode's first frame: "reset" repeats that frame, "zero" has zeros.
 
         Raises:
             ValueError: a number that makes no memory.
@@ -134,6 +142,8 @@ class ReplayMemory(_rust.ReplayMemory):
             num_envs=num_envs,
             seed=seed,
             alpha=_alpha(alpha) if prioritized else None,
+            frame_stack=frame_stack,
+            padding=padding,
         )
 
     def __repr__(self) -> str:
@@ -150,17 +160,21 @@ class ReplayMemory(_rust.ReplayMemory):
         seed: int = 0,
         prioritized: bool = False,
         alpha: float = 0.6,
+        frame_stack: int | None = None,
+        padding: Literal["reset", "zero"] = "reset",
     ) -> Self:
         """Make an empty memory for the spaces of one environment.
 
         Args:
             capacity: As for the class, and so the rest.
-            observation_space: A Box.
+            observation_space: A Box; of single frames, where the memory stacks them.
             action_space: A Discrete, MultiDiscrete, MultiBinary or Box.
             num_envs: Environments.
             seed: Where the stream of draws starts.
             prioritized: Whether to draw in proportion to priorities.
             alpha: The power that priorities are raised to.
+            frame_stack: Frames of one drawn observation, or None.
+            padding: What is in a stack before an episode's first frame.
 
         Raises:
             TypeError: a space of another kind.
@@ -181,6 +195,8 @@ class ReplayMemory(_rust.ReplayMemory):
             seed=seed,
             prioritized=prioritized,
             alpha=alpha,
+            frame_stack=frame_stack,
+            padding=padding,
         )
 
     @property
@@ -193,10 +209,7 @@ class ReplayMemory(_rust.ReplayMemory):
         columns = self._state()
         rows, finals = len(columns["rewards"]), int(columns["last"].sum())
         return {
-            "version": replay_file.VERSION,
-            "capacity": self.capacity,
-            "num_envs": self.num_envs,
-            "alpha": self.alpha,
+            **replay_state.plain(self),
             **columns,
             "obs": columns["obs"].view(self.obs_dtype).reshape(rows, *self.obs_shape),
             "actions": columns["actions"].view(self.action_dtype).reshape(rows, *self.action_shape),
@@ -210,7 +223,7 @@ class ReplayMemory(_rust.ReplayMemory):
             ValueError: the state is not whole, contradicts itself, or is of a memory made otherwise than this one;
                 nothing is changed then.
         """
-        self._restore(_checked(self, state))
+        self._restore(replay_state.checked(self, replay_state.upgraded(state)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file; `path` holds either what it held before, or all of it.
@@ -241,8 +254,8 @@ class ReplayMemory(_rust.ReplayMemory):
 
     @classmethod
     def _read(cls, file: IO[bytes]) -> Self:
-        state = replay_file.read(file)
-        _require(state, {name: state[name] for name in _PLAIN if name in state})
+        state = replay_state.upgraded(replay_file.read(file))
+        replay_state.require(state)
         obs, actions, num_envs, alpha = state["obs"], state["actions"], state["num_envs"], state["alpha"]
         # Before a memory of that size is made: the table of environments is as long as the file says it is.
         if len(state["counts"]) != num_envs:
@@ -256,6 +269,8 @@ class ReplayMemory(_rust.ReplayMemory):
             num_envs=num_envs,
             prioritized=alpha is not None,
             alpha=0.0 if alpha is None else alpha,
+            frame_stack=state["frame_stack"],
+            padding=state["padding"],
         )
         memory.load_state_dict(state)
         return memory
@@ -269,78 +284,6 @@ class ReplayMemory(_rust.ReplayMemory):
 
 def _from_bytes(kind: type[ReplayMemory], content: bytes) -> ReplayMemory:
     return kind._read(io.BytesIO(content))
-
-
-_REFUSED = "cannot load this state: "
-_PLAIN = ("version", "capacity", "num_envs", "alpha")
-_ARRAYS: dict[str, np.dtype[Any] | None] = {
-    "rng": np.dtype(np.int64),
-    "counts": np.dtype(np.int64),
-    "lens": np.dtype(np.int64),
-    "heads": np.dtype(np.int64),
-    "open": np.dtype(np.bool_),
-    "obs": None,
-    "actions": None,
-    "rewards": np.dtype(np.float32),
-    "terminated": np.dtype(np.bool_),
-    "last": np.dtype(np.bool_),
-    "finals": None,
-    "priorities": np.dtype(np.float64),
-}
-
-
-def _require(state: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
-    """Check that a state has the names it must have, and that its plain values are these."""
-    if not isinstance(state, Mapping):
-        raise TypeError(f"{_REFUSED}it must be a dict, got {type(state).__name__}")
-    missing = sorted({*_PLAIN, *_ARRAYS} - state.keys())
-    if missing:
-        raise ValueError(f"{_REFUSED}it has no {', '.join(missing)}")
-    unknown = sorted(str(key) for key in state.keys() - {*_PLAIN, *_ARRAYS})
-    if unknown:
-        raise ValueError(f"{_REFUSED}it has {', '.join(unknown)}, which this version does not know")
-    for name, value in plain.items():
-        found = state[name]
-        kinds = (int, float) if name == "alpha" else (int,)
-        is_number = isinstance(found, (*kinds, np.integer, np.floating)) and not isinstance(found, bool)
-        if not (is_number or (name == "alpha" and found is None)) or found != value:
-            raise ValueError(f"{_REFUSED}its {name} is {reprlib.repr(found)}, this memory's is {value!r}")
-
-
-def _checked(memory: ReplayMemory, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state's columns, their dtypes and row shapes being those of the memory."""
-    own = {
-        "version": replay_file.VERSION,
-        "capacity": memory.capacity,
-        "num_envs": memory.num_envs,
-        "alpha": memory.alpha,
-    }
-    _require(state, own)
-    rows = {
-        "obs": (memory.obs_dtype, memory.obs_shape),
-        "actions": (memory.action_dtype, memory.action_shape),
-        "finals": (memory.obs_dtype, memory.obs_shape),
-    }
-    columns: dict[str, Any] = {}
-    for name, fixed in _ARRAYS.items():
-        if name == "priorities" and memory.alpha is None:
-            if state[name] is not None:
-                raise ValueError(f"{_REFUSED}it has priorities, this memory has none")
-            columns[name] = None
-            continue
-        dtype, shape = rows.get(name, (fixed, ()))
-        try:
-            array = np.asarray(state[name])
-        except (ValueError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
-            raise ValueError(f"{_REFUSED}its {name} is no array: {error}") from None
-        if array.dtype != dtype:
-            raise ValueError(f"{_REFUSED}its {name} has dtype {array.dtype}, expected {dtype}")
-        if array.ndim == 0 or array.shape[1:] != shape:
-            raise ValueError(f"{_REFUSED}its {name} has shape {array.shape}, expected {('rows', *shape)}")
-        columns[name] = array
-    if len(columns["rng"]) != 4:
-        raise ValueError(f"{_REFUSED}its rng has {len(columns['rng'])} numbers, expected 4")
-    return columns
 
 
 def _alpha(alpha: float) -> float:

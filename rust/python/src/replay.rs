@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use acro_replay::{Config, Draw, Error, ObsKind, ReplayMemory, Step, Steps};
+use acro_replay::{Config, Draw, Error, ObsKind, Padding, ReplayMemory, Step, Steps};
 use numpy::prelude::*;
 use numpy::{PyArrayDescr, PyUntypedArray};
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
@@ -33,6 +33,20 @@ fn beta_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     number("beta", "a number from 0 to 1", value)
 }
 
+/// Gymnasium's names for what pads a stack.
+const RESET: &str = "reset";
+const ZERO: &str = "zero";
+
+fn padding_of(name: &str) -> PyResult<Padding> {
+    match name {
+        RESET => Ok(Padding::First),
+        ZERO => Ok(Padding::Zeros),
+        _ => Err(PyValueError::new_err(format!(
+            "padding must be '{RESET}' or '{ZERO}', got '{name}'"
+        ))),
+    }
+}
+
 /// See `_rust.pyi`.
 #[pyclass(name = "ReplayMemory", module = "acro._rust", subclass, frozen)]
 pub(crate) struct PyReplayMemory {
@@ -40,6 +54,11 @@ pub(crate) struct PyReplayMemory {
     capacity: usize,
     num_envs: usize,
     alpha: Option<f64>,
+    frame_stack: Option<usize>,
+    padding: Padding,
+    /// What is pushed.
+    frame: Rows,
+    /// What is given out: frames, or stacks of them.
     obs: Rows,
     action: Rows,
     /// The named tuple that batches are.
@@ -50,7 +69,7 @@ pub(crate) struct PyReplayMemory {
 #[pymethods]
 impl PyReplayMemory {
     #[new]
-    #[pyo3(signature = (batch, capacity, obs_shape, obs_dtype, action_shape, action_dtype, *, num_envs, seed, alpha))]
+    #[pyo3(signature = (batch, capacity, obs_shape, obs_dtype, action_shape, action_dtype, *, num_envs, seed, alpha, frame_stack, padding))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a constructor"
@@ -65,13 +84,21 @@ impl PyReplayMemory {
         num_envs: &Bound<'_, PyAny>,
         seed: &Bound<'_, PyAny>,
         alpha: Option<f64>,
+        frame_stack: Option<&Bound<'_, PyAny>>,
+        padding: &str,
     ) -> PyResult<Self> {
         let capacity = at_least("capacity", 1, capacity)?;
         let num_envs = at_least("num_envs", 1, num_envs)?;
         let seed = number("seed", "an int from 0 to 2**64 - 1", seed)?;
-        let obs = Rows::new("obs_shape", obs_shape, obs_dtype)?;
+        let frame_stack = frame_stack
+            .map(|frames| at_least("frame_stack", 1, frames))
+            .transpose()?;
+        let padding = padding_of(padding)?;
+        let stack_shape: Vec<usize> = frame_stack.iter().chain(&obs_shape).copied().collect();
+        let frame = Rows::new("obs_shape", obs_shape, obs_dtype)?;
+        let obs = Rows::new("obs_shape", stack_shape, obs_dtype)?;
         let action = Rows::new("action_shape", action_shape, action_dtype)?;
-        let (obs_bytes, action_bytes) = (obs.nbytes, action.nbytes);
+        let (obs_bytes, action_bytes) = (frame.nbytes, action.nbytes);
         let config = Config {
             capacity,
             num_envs,
@@ -85,6 +112,8 @@ impl PyReplayMemory {
             action_bytes,
             seed,
             alpha,
+            frame_stack: frame_stack.unwrap_or(1),
+            padding,
         };
         let memory = ReplayMemory::new(config).map_err(to_py_err)?;
         let capacity = memory.capacity();
@@ -93,6 +122,9 @@ impl PyReplayMemory {
             capacity,
             num_envs,
             alpha,
+            frame_stack,
+            padding,
+            frame,
             obs,
             action,
             batch,
@@ -113,8 +145,8 @@ impl PyReplayMemory {
         truncated: bool,
         #[pyo3(from_py_with = env_of)] env: i64,
     ) -> PyResult<()> {
-        let obs = self.obs.one("obs", obs)?;
-        let next_obs = self.obs.one("next_obs", next_obs)?;
+        let obs = self.frame.one("obs", obs)?;
+        let next_obs = self.frame.one("next_obs", next_obs)?;
         let action = self.action.one_or_int("action", action)?;
         let (obs, action, next_obs) = (bytes(&obs), action.bytes(), bytes(&next_obs));
         let step = Step {
@@ -149,8 +181,8 @@ impl PyReplayMemory {
         let envs = envs
             .map(|envs| plain_array("envs", envs, &numpy::dtype::<i64>(py), &[rows], &[]))
             .transpose()?;
-        let obs = self.obs.many("obs", obs, rows)?;
-        let next_obs = self.obs.many("next_obs", next_obs, rows)?;
+        let obs = self.frame.many("obs", obs, rows)?;
+        let next_obs = self.frame.many("next_obs", next_obs, rows)?;
         let actions = self.action.many("actions", actions, rows)?;
         let rewards = Rewards::new(rewards, rows)?;
         let bools = numpy::dtype::<bool>(py);
@@ -245,6 +277,18 @@ impl PyReplayMemory {
         arrays.into_batch(py, &self.batch)
     }
 
+    /// Return what an agent sees now that the environments show `obs`.
+    fn latest<'py>(&self, obs: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+        let obs = self.frame.many("obs", obs, self.num_envs)?;
+        let dtype = self.obs.dtype.bind(obs.py()).clone();
+        let mut stacks = Output::new(dtype, &[self.num_envs], &self.obs.shape)?;
+        self.memory
+            .lock()?
+            .latest_into(bytes(&obs), stacks.bytes())
+            .map_err(to_py_err)?;
+        Ok(stacks.into_array())
+    }
+
     /// Give transitions new priorities; return how many of `indices` were still there.
     fn update_priorities(
         &self,
@@ -287,7 +331,20 @@ impl PyReplayMemory {
 
     #[getter]
     fn obs_shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.obs.shape)
+        PyTuple::new(py, &self.frame.shape)
+    }
+
+    #[getter]
+    fn frame_stack(&self) -> Option<usize> {
+        self.frame_stack
+    }
+
+    #[getter]
+    fn padding(&self) -> &'static str {
+        match self.padding {
+            Padding::First => RESET,
+            Padding::Zeros => ZERO,
+        }
     }
 
     #[getter]

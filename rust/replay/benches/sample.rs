@@ -1,6 +1,6 @@
 //! How far a sample is from its floor: the bare gather of the same Acrobot rows.
 
-use acro_replay::{Columns, Config, Draw, ObsKind, ReplayMemory, Rng, Step};
+use acro_replay::{Columns, Config, Draw, ReplayMemory, Rng, Step};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -90,13 +90,8 @@ fn floor(c: &mut Criterion, capacity: usize) {
 
 fn acrobot_memory(capacity: usize, num_envs: usize) -> ReplayMemory {
     let config = Config {
-        capacity,
         num_envs,
-        obs_bytes: OBS_BYTES,
-        obs_kind: ObsKind::Bits,
-        action_bytes: 8,
-        seed: 0,
-        alpha: None,
+        ..Config::new(capacity, OBS_BYTES, 8)
     };
     let mut memory = ReplayMemory::new(config).expect("a small memory can be had");
     let (obs, action) = ([3_u8; OBS_BYTES], [1_u8; 8]);

@@ -1,7 +1,7 @@
 //! What the memory's calls take.
 
 use crate::Error;
-use crate::storage::{ObsKind, Step, with_room};
+use crate::storage::{ObsKind, Padding, Step, with_room};
 
 /// What a memory is made for; fixed for its life.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,7 +10,7 @@ pub struct Config {
     pub capacity: usize,
     /// Environments, each with a ring of its own.
     pub num_envs: usize,
-    /// Bytes of one observation.
+    /// Bytes of one observation: of one frame, where frames are stacked.
     pub obs_bytes: usize,
     /// What an observation is made of.
     pub obs_kind: ObsKind,
@@ -20,6 +20,10 @@ pub struct Config {
     pub seed: u64,
     /// The power that priorities are raised to, or `None` to draw uniformly.
     pub alpha: Option<f64>,
+    /// How many observations, the newest last, are given out as one; 1 gives each out alone.
+    pub frame_stack: usize,
+    /// What stands in a stack before an episode's first frame.
+    pub padding: Padding,
 }
 
 impl Config {
@@ -34,6 +38,8 @@ impl Config {
             action_bytes,
             seed: 0,
             alpha: None,
+            frame_stack: 1,
+            padding: Padding::First,
         }
     }
 }

@@ -18,7 +18,8 @@ const BATCH: &str = "the batch";
 /// The target of a value is `rewards + discounts * value(next_obs)`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Rows of the observations acted on; see [`numbers`].
+    /// Rows of the observations acted on; see [`numbers`]. Stacks of frames are the rows of their frames, the newest
+    /// last.
     pub obs: Vec<u8>,
     /// Rows of the actions taken; see [`numbers`].
     pub actions: Vec<u8>,
@@ -116,7 +117,7 @@ impl ReplayMemory {
     /// [`Error::OutOfMemory`]. Nothing is drawn then.
     pub fn sample(&mut self, draw: Draw) -> Result<Batch, Error> {
         let rows = total(draw)?;
-        let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
+        let (obs_bytes, action_bytes) = (self.stack_bytes(), self.rings.action_bytes);
         let weighted = self.priorities.is_some();
         let mut batch = Batch::of_zeros(rows, obs_bytes, action_bytes, weighted)?;
         let (columns, weights) = batch.columns();
@@ -209,7 +210,7 @@ impl ReplayMemory {
     /// # Errors
     /// [`Error::Stale`] for one that is no longer there; a number out of its range; [`Error::OutOfMemory`].
     pub fn gather(&mut self, indices: &[i64], n_step: usize, gamma: f64) -> Result<Batch, Error> {
-        let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
+        let (obs_bytes, action_bytes) = (self.stack_bytes(), self.rings.action_bytes);
         let mut batch = Batch::of_zeros(indices.len(), obs_bytes, action_bytes, false)?;
         let (columns, _) = batch.columns();
         self.gather_into(indices, n_step, gamma, columns)?;

@@ -17,6 +17,8 @@ pub enum Error {
         /// As many as slots can be numbered.
         most: usize,
     },
+    /// `frame_stack` is 0.
+    NoFrames,
     /// `alpha` is not a number from 0 to 8.
     Alpha {
         /// The number.
@@ -104,6 +106,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoEnvironments => f.write_str("num_envs must be at least 1, got 0"),
+            Self::NoFrames => f.write_str("frame_stack must be at least 1, got 0"),
             Self::Capacity { found, least, .. } if found < least => write!(
                 f,
                 "capacity must be at least {least}, one transition for each environment, got {found}"

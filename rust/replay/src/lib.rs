@@ -10,6 +10,7 @@ mod error;
 mod memory;
 mod rng;
 mod sampling;
+mod stacks;
 mod state;
 mod storage;
 
@@ -20,7 +21,7 @@ pub use memory::ReplayMemory;
 pub use rng::Rng;
 pub use sampling::{Columns, Element};
 pub use state::State;
-pub use storage::{ObsKind, Step, available_bytes};
+pub use storage::{ObsKind, Padding, Step, available_bytes};
 
 /// What [`numbers`] and [`bytes`] convert: a plain number, or an array of such.
 pub use bytemuck::Pod;

@@ -44,33 +44,34 @@ impl ReplayMemory {
         let Config {
             capacity,
             num_envs,
-            obs_bytes,
-            obs_kind,
-            action_bytes,
             seed,
             alpha,
+            frame_stack,
+            ..
         } = config;
         if num_envs == 0 {
             return Err(Error::NoEnvironments);
         }
-        if !(num_envs..=MAX_SLOTS).contains(&capacity) {
+        if frame_stack == 0 {
+            return Err(Error::NoFrames);
+        }
+        // The oldest transition's stack needs the frames before it.
+        let kept = (frame_stack - 1).saturating_mul(num_envs);
+        let most = MAX_SLOTS.saturating_sub(kept);
+        if !(num_envs..=most).contains(&capacity) {
             return Err(Error::Capacity {
                 found: capacity,
                 least: num_envs,
-                most: MAX_SLOTS,
+                most,
             });
         }
         if let Some(found) = alpha.filter(|alpha| !(0.0..=8.0).contains(alpha)) {
             return Err(Error::Alpha { found });
         }
-        let rings = Rings::new(
-            num_envs,
-            (capacity / num_envs) as u32,
-            (obs_bytes, obs_kind),
-            action_bytes,
-            alpha.map_or(0, |_| Priorities::bytes(capacity)),
-        )?;
-        let slots = rings.capacity();
+        let size = capacity / num_envs + (frame_stack - 1);
+        let tree = alpha.map_or(0, |_| Priorities::bytes(size * num_envs));
+        let rings = Rings::new(&config, size as u32, tree)?;
+        let slots = rings.slots();
         let priorities = alpha
             .map(|alpha| Priorities::new(slots, alpha))
             .transpose()?;
@@ -220,7 +221,7 @@ impl ReplayMemory {
         let tree = self
             .priorities
             .as_ref()
-            .map_or(0, |_| Priorities::bytes(self.capacity()));
+            .map_or(0, |_| Priorities::bytes(self.rings.slots()));
         let scratch = (self.slots.capacity() + self.sources.capacity()) * size_of::<u32>()
             + self.points.capacity() * size_of::<f64>();
         self.rings.nbytes() + tree + scratch
@@ -230,6 +231,9 @@ impl ReplayMemory {
         let slot = self.rings.push(env, step);
         if let Some(priorities) = &mut self.priorities {
             priorities.set(slot, priorities.newest_leaf());
+            if let Some(retired) = self.rings.retired(env) {
+                priorities.set(retired, 0.0);
+            }
         }
     }
 
@@ -239,7 +243,12 @@ impl ReplayMemory {
         found.ok_or(Error::Environment { asked, num_envs })
     }
 
-    fn check_length(&self, name: &'static str, found: usize, expected: usize) -> Result<(), Error> {
+    pub(crate) fn check_length(
+        &self,
+        name: &'static str,
+        found: usize,
+        expected: usize,
+    ) -> Result<(), Error> {
         if found == expected {
             Ok(())
         } else {

@@ -18,7 +18,8 @@ pub struct State<'a> {
     pub rng: [u64; 4],
     /// For each environment how many transitions were ever pushed.
     pub counts: Cow<'a, [i64]>,
-    /// For each environment how many are there.
+    /// For each environment how many are there, with those before that are kept for their frames only: with stacks the
+    /// `frame_stack - 1` oldest of a full ring.
     pub lens: Cow<'a, [i64]>,
     /// For each environment the slot that is written next.
     pub heads: Cow<'a, [i64]>,
@@ -47,7 +48,8 @@ impl ReplayMemory {
     /// [`Error::OutOfMemory`] when there is no room for the copy.
     pub fn state(&self) -> Result<State<'static>, Error> {
         let rings = &self.rings;
-        let (envs, rows) = (rings.rings.len(), rings.len);
+        let envs = rings.rings.len();
+        let rows = rings.rings.iter().map(|ring| ring.len as usize).sum();
         let of_envs = |number: fn(&Ring) -> i64| {
             let mut column = with_room(envs, COPY)?;
             column.extend(rings.rings.iter().map(number));
@@ -110,8 +112,10 @@ impl ReplayMemory {
 
         self.clear();
         self.rng = rng;
-        self.rings.len = state.rewards.len();
         self.rings.rings = rings;
+        self.rings.len = (0..self.num_envs())
+            .map(|env| self.rings.drawable(env) as usize)
+            .sum();
         let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
         let (mut row, mut finals) = (0, 0);
         for env in 0..self.num_envs() {
@@ -228,7 +232,7 @@ impl ReplayMemory {
                     Some(leaf) => Err(contradiction(format!(
                         "priorities holds {leaf}, which cannot be a priority"
                     ))),
-                    None => Ok(()),
+                    None => self.check_kept(leaves, rings),
                 }
             }
             (None, Some(_)) => Err(contradiction("it has priorities, but this memory has none")),
@@ -236,6 +240,26 @@ impl ReplayMemory {
                 "it has no priorities, but this memory has them",
             )),
         }
+    }
+}
+
+impl ReplayMemory {
+    /// Check that what is kept for its frames only cannot be drawn.
+    fn check_kept(&self, leaves: &[f64], rings: &[Ring]) -> Result<(), Error> {
+        let mut start = 0;
+        for (env, ring) in rings.iter().enumerate() {
+            let kept = |position: &u32| ring.age(*position) >= self.rings.drawable;
+            if let Some(position) = (0..ring.len)
+                .filter(kept)
+                .find(|&position| leaves[start + position as usize] != 0.0)
+            {
+                return Err(contradiction(format!(
+                    "environment {env} has a priority in slot {position}, which is kept for its frame only"
+                )));
+            }
+            start += ring.len as usize;
+        }
+        Ok(())
     }
 }
 

@@ -242,15 +242,7 @@ fn largest_priority_can_be_everyones() {
 
 #[test]
 fn capacity_that_cannot_be_had_is_an_error() {
-    let config = acro_replay::Config {
-        capacity: 1 << 30,
-        num_envs: 1,
-        obs_bytes: 1 << 39,
-        obs_kind: acro_replay::ObsKind::Bits,
-        action_bytes: 8,
-        seed: 0,
-        alpha: None,
-    };
+    let config = acro_replay::Config::new(1 << 30, 1 << 39, 8);
     let refused = acro_replay::ReplayMemory::new(config);
     assert!(
         matches!(refused, Err(Error::OutOfMemory { .. })),
@@ -265,13 +257,8 @@ fn capacity_whose_priorities_cannot_be_had_is_an_error() {
     let capacity = (available / 50).min((1 << 31) - 2);
     // Rows that leave from 5 to 12 bytes a slot, where a tree needs about 18.
     let config = |alpha| acro_replay::Config {
-        capacity,
-        num_envs: 1,
-        obs_bytes: available / capacity - 28,
-        obs_kind: acro_replay::ObsKind::Bits,
-        action_bytes: 8,
-        seed: 0,
         alpha,
+        ..acro_replay::Config::new(capacity, available / capacity - 28, 8)
     };
     assert!(acro_replay::ReplayMemory::new(config(None)).is_ok());
     let refused = acro_replay::ReplayMemory::new(config(Some(0.6)));

@@ -12,23 +12,23 @@ const DRAW: &str = "the draw";
 
 // Each function adds its slots to a list that has room for them.
 
-/// Add `batch` filled slots, each with the same probability, independent of each other. O(batch).
+/// Add `batch` slots that can be drawn, each with the same probability, independent of each other. O(batch).
 pub(crate) fn uniform(
     rings: &Rings,
     rng: &mut Rng,
     batch: usize,
     slots: &mut Vec<u32>,
 ) -> Result<(), Error> {
-    let filled = Filled::of(rings)?;
+    let drawable = Drawable::of(rings)?;
     let bound = rings.len as u64;
-    match filled {
-        Filled::All => slots.extend((0..batch).map(|_| rng.below(bound) as u32)),
-        _ => slots.extend((0..batch).map(|_| filled.slot(rng.below(bound) as u32))),
+    match drawable.counts {
+        Counts::All => slots.extend((0..batch).map(|_| rng.below(bound) as u32)),
+        _ => slots.extend((0..batch).map(|_| drawable.slot(rng.below(bound) as u32))),
     }
     Ok(())
 }
 
-/// Add `batch` filled slots, all different, every ordered choice with the same probability.
+/// Add `batch` slots that can be drawn, all different, every ordered choice with the same probability.
 ///
 /// Expected O(batch), and O(len) when more than half of all is asked for.
 pub(crate) fn distinct(
@@ -44,7 +44,7 @@ pub(crate) fn distinct(
             found: len,
         });
     }
-    let filled = Filled::of(rings)?;
+    let drawable = Drawable::of(rings)?;
     if batch > len / 2 {
         // Fisher and Yates, stopped after `batch` places.
         let mut all = with_room(len, DRAW)?;
@@ -52,7 +52,7 @@ pub(crate) fn distinct(
         for place in 0..batch {
             let other = place + rng.below((len - place) as u64) as usize;
             all.swap(place, other);
-            slots.push(filled.slot(all[place]));
+            slots.push(drawable.slot(all[place]));
         }
     } else {
         // At most half is taken, so a draw is new with probability above one half.
@@ -63,7 +63,7 @@ pub(crate) fn distinct(
         while taken.len() < batch {
             let drawn = rng.below(len as u64) as u32;
             if taken.insert(drawn) {
-                slots.push(filled.slot(drawn));
+                slots.push(drawable.slot(drawn));
             }
         }
     }
@@ -127,44 +127,60 @@ pub(crate) fn proportional_distinct(
     failure.map_or(Ok(()), Err)
 }
 
-/// How numbers from 0 to `len` map to filled slots, in the order of the slots.
-enum Filled {
-    /// Every slot is filled.
-    All,
-    /// Each ring of `size` slots has `len` filled ones.
-    Alike { len: u32, size: u32 },
-    /// How many are filled before each ring.
-    Mixed { before: Vec<u32>, size: u32 },
+/// How numbers from 0 to `len` map to the slots that can be drawn: ring after ring, in the order of the slots, or with
+/// stacks in that of time.
+struct Drawable<'a> {
+    rings: &'a Rings,
+    counts: Counts,
 }
 
-impl Filled {
-    /// O(num_envs), O(1) when every slot is filled.
-    fn of(rings: &Rings) -> Result<Self, Error> {
-        let (size, len) = (rings.size, rings.rings[0].len);
-        Ok(if rings.len == rings.capacity() {
-            Self::All
-        } else if rings.rings.iter().all(|ring| ring.len == len) {
-            Self::Alike { len, size }
+/// How many slots of each ring can be drawn.
+enum Counts {
+    /// Every one.
+    All,
+    /// So many of each.
+    Alike(u32),
+    /// So many before those of each ring.
+    Mixed(Vec<u32>),
+}
+
+impl<'a> Drawable<'a> {
+    /// O(num_envs), O(1) when every slot can be drawn.
+    fn of(rings: &'a Rings) -> Result<Self, Error> {
+        let (envs, len) = (rings.rings.len(), rings.drawable(0));
+        let counts = if rings.len == rings.slots() {
+            Counts::All
+        } else if (0..envs).all(|env| rings.drawable(env) == len) {
+            Counts::Alike(len)
         } else {
             let mut sum = 0;
-            let mut before = with_room(rings.rings.len(), DRAW)?;
-            before.extend(rings.rings.iter().map(|ring| {
-                sum += ring.len;
-                sum - ring.len
+            let mut before = with_room(envs, DRAW)?;
+            before.extend((0..envs).map(|env| {
+                sum += rings.drawable(env);
+                sum - rings.drawable(env)
             }));
-            Self::Mixed { before, size }
-        })
+            Counts::Mixed(before)
+        };
+        Ok(Self { rings, counts })
     }
 
     /// O(1), O(log num_envs) for rings filled unevenly.
     fn slot(&self, number: u32) -> u32 {
-        match self {
-            Self::All => number,
-            Self::Alike { len, size } => number / len * size + number % len,
-            Self::Mixed { before, size } => {
+        let (env, place) = match &self.counts {
+            Counts::All => return number,
+            Counts::Alike(len) => (number / len, number % len),
+            Counts::Mixed(before) => {
                 let env = before.partition_point(|&before| before <= number) - 1;
-                env as u32 * size + (number - before[env])
+                (env as u32, number - before[env])
             }
-        }
+        };
+        let size = self.rings.size;
+        let position = self.rings.first(env as usize) + place;
+        env * size
+            + if position < size {
+                position
+            } else {
+                position - size
+            }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::stacks::copy_stacks;
 use crate::storage::{Rings, TERMINATED, row_of};
 
 /// Where a batch is written: one column per field, all of the same number of rows.
@@ -50,7 +51,8 @@ const FINAL: u32 = 1 << 31;
 
 /// Write the transitions that start at `slots`, each of up to `n_step` steps. O(slots * n_step).
 ///
-/// `sources` is scratch with room for as many as there are slots. Of a large memory the first pass touches every record with little work between, so that the
+/// `sources` is scratch with room for as many as there are slots. With stacks of frames the rows of observations are
+/// `frame_stack` frames, the newest last. Of a large memory the first pass touches every record with little work between, so that the
 /// processor has many cache misses under way at once; the copies then find their rows near.
 pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
     rings: &Rings,
@@ -104,12 +106,17 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
         let ended = link & TERMINATED != 0;
         terminated.put(ended);
         discount.put(if ended { 0.0 } else { power as f32 });
-        sources.push(row_of(link).map_or(after(last), |row| row | FINAL));
+        sources.push(if rings.frame_stack > 1 {
+            last
+        } else {
+            row_of(link).map_or(after(last), |row| row | FINAL)
+        });
         written += 1;
     }
     assert_eq!(written, slots.len(), "every column has a row for each slot");
     // Rows of common small sizes are moved in registers; a call of memcpy for each costs more than the move.
     match rings.obs_bytes {
+        _ if rings.frame_stack > 1 => copy_stacks(rings, slots, sources, obs, next_obs),
         4 => copy_obs::<4, B>(rings, slots, sources, obs, next_obs),
         8 => copy_obs::<8, B>(rings, slots, sources, obs, next_obs),
         16 => copy_obs::<16, B>(rings, slots, sources, obs, next_obs),
@@ -160,7 +167,7 @@ fn copy_actions<const N: usize, B: Element<u8>>(rings: &Rings, slots: &[u32], ac
 }
 
 #[inline(always)]
-fn copy<const N: usize, B: Element<u8>>(to: &mut [B], from: &[u8]) {
+pub(super) fn copy<const N: usize, B: Element<u8>>(to: &mut [B], from: &[u8]) {
     let put = |(to, &from): (&mut B, &u8)| to.put(from);
     match (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
         (Some(to), Some(from)) if N != 0 => to.iter_mut().zip(from).for_each(put),

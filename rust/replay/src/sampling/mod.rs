@@ -3,8 +3,10 @@
 mod draw;
 mod gather;
 mod priorities;
+mod stacks;
 
 pub(crate) use draw::{distinct, proportional, proportional_distinct, uniform};
 pub(crate) use gather::gather;
 pub use gather::{Columns, Element};
 pub(crate) use priorities::Priorities;
+pub(crate) use stacks::write_stack;

@@ -9,7 +9,7 @@ mod row;
 
 pub use available::available_bytes;
 pub(crate) use block::Block;
-pub use rings::Step;
 pub(crate) use rings::{MAX_SLOTS, Ring, Rings, TERMINATED, row_of};
+pub use rings::{Padding, Step};
 pub(crate) use room::{refusal, reserve, with_room};
 pub use row::ObsKind;

@@ -6,6 +6,7 @@ use super::finals::Finals;
 use super::room::with_room;
 use super::row::{self, ObsKind};
 use crate::Error;
+use crate::arguments::Config;
 
 /// One transition, as bytes of the memory's own dtypes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +23,16 @@ pub struct Step<'a> {
     pub terminated: bool,
     /// Whether the episode was cut off, so that more could have been earned.
     pub truncated: bool,
+}
+
+/// What stands in a stack of frames before an episode's first one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Padding {
+    /// That first frame again.
+    #[default]
+    First,
+    /// Zeros.
+    Zeros,
 }
 
 /// One environment's ring.
@@ -63,10 +74,14 @@ pub(crate) struct Rings {
     stride: usize,
     /// Slots of one ring.
     pub(crate) size: u32,
+    /// How many of them can be drawn, the newest; the `frame_stack - 1` older ones are kept for their frames.
+    pub(crate) drawable: u32,
+    pub(crate) frame_stack: usize,
+    pub(crate) padding: Padding,
     pub(crate) rings: Vec<Ring>,
     records: Block,
     pub(crate) finals: Finals,
-    /// Filled slots of all rings.
+    /// Slots of all rings that can be drawn.
     pub(crate) len: usize,
 }
 
@@ -91,13 +106,16 @@ impl Rings {
     /// Ask for all memory at once; the system hands it out as it is first written.
     ///
     /// It is refused unless `besides` bytes, about to be asked for elsewhere, can be had as well.
-    pub(crate) fn new(
-        num_envs: usize,
-        size: u32,
-        (obs_bytes, obs_kind): (usize, ObsKind),
-        action_bytes: usize,
-        besides: usize,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, size: u32, besides: usize) -> Result<Self, Error> {
+        let &Config {
+            num_envs,
+            obs_bytes,
+            obs_kind,
+            action_bytes,
+            frame_stack,
+            padding,
+            ..
+        } = config;
         let stride = (obs_bytes as u128 + action_bytes as u128 + 8).next_multiple_of(8);
         let bytes = Block::rounded(stride * u128::from(size) * num_envs as u128);
         let asked = bytes + besides as u128;
@@ -122,6 +140,9 @@ impl Rings {
             obs_kind,
             stride,
             size,
+            drawable: size - (frame_stack - 1) as u32,
+            frame_stack,
+            padding,
             rings,
             records,
             finals,
@@ -135,13 +156,37 @@ impl Rings {
     }
 
     /// All slots, filled or not.
-    pub(crate) fn capacity(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.rings.len() * self.size as usize
+    }
+
+    /// The slots that can be drawn at most.
+    pub(crate) fn capacity(&self) -> usize {
+        self.rings.len() * self.drawable as usize
+    }
+
+    /// How many slots of a ring can be drawn. O(1).
+    #[inline(always)]
+    pub(crate) fn drawable(&self, env: usize) -> u32 {
+        self.rings[env].len.min(self.drawable)
+    }
+
+    /// Where in a ring the slots that can be drawn begin, going round at its end. O(1).
+    ///
+    /// Without stacks it is 0: then all that is filled can be drawn, and the order of the slots is as good as that of
+    /// time.
+    pub(crate) fn first(&self, env: usize) -> u32 {
+        if self.size == self.drawable {
+            return 0;
+        }
+        let (head, drawable) = (self.rings[env].head, self.drawable(env));
+        head.checked_sub(drawable)
+            .unwrap_or_else(|| head + (self.size - drawable))
     }
 
     /// Each ring with its first slot; the filled slots are the `len` from there on. O(1) a ring.
     pub(crate) fn filled(&self) -> impl Iterator<Item = (u32, &Ring)> {
-        let starts = (0..self.capacity()).step_by(self.size as usize);
+        let starts = (0..self.slots()).step_by(self.size as usize);
         starts.map(|start| start as u32).zip(&self.rings)
     }
 
@@ -164,26 +209,13 @@ impl Rings {
         let ring = self.rings[env];
         let start = env as u32 * self.size;
         let slot = start + ring.head;
-        let newest = start
-            + if ring.head == 0 {
-                self.size - 1
-            } else {
-                ring.head - 1
-            };
-        let newest_row = if ring.len > 0 {
-            row_of(self.link(newest))
-        } else {
-            None
-        };
         let overwritten_row = if ring.len == self.size {
             row_of(self.link(slot))
         } else {
             None
         };
-        let continued =
-            newest_row.filter(|&row| ring.open && self.is_same(self.finals.row(row), step.obs));
-        let row = match (continued, overwritten_row) {
-            (Some(row), _) => {
+        let row = match (self.continued(env, step.obs), overwritten_row) {
+            (Some((newest, row)), _) => {
                 self.set_link(newest, 0);
                 if let Some(old) = overwritten_row.filter(|&old| old != row) {
                     self.finals.give_back(old);
@@ -196,7 +228,7 @@ impl Rings {
         row::copy(self.finals.row_mut(row), step.next_obs);
         let link = (row + 1) | if step.terminated { TERMINATED } else { 0 };
         self.write(slot, step.obs, step.action, step.reward, link);
-        self.len += usize::from(ring.len < self.size);
+        self.len += usize::from(ring.len < self.drawable);
         self.rings[env] = Ring {
             head: if ring.head + 1 == self.size {
                 0
@@ -214,6 +246,53 @@ impl Rings {
     #[inline(always)]
     fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
         row::equal(one, other) || row::equal_but_for_zeros(self.obs_kind, one, other)
+    }
+
+    /// The slot after a filled one, going round. O(1).
+    #[inline(always)]
+    pub(crate) fn after(&self, slot: u32) -> u32 {
+        let (_, position) = self.place(slot);
+        if position + 1 == self.size {
+            slot - position
+        } else {
+            slot + 1
+        }
+    }
+
+    /// The slot whose next observation is this one's: `None` where a sequence begins, or what was before it is gone.
+    /// O(1).
+    #[inline]
+    pub(crate) fn before(&self, slot: u32) -> Option<u32> {
+        let (env, position) = self.place(slot);
+        let ring = &self.rings[env];
+        if ring.age(position) + 1 >= ring.len {
+            return None;
+        }
+        let before = if position == 0 {
+            slot + self.size - 1
+        } else {
+            slot - 1
+        };
+        (self.link(before) == 0).then_some(before)
+    }
+
+    /// The newest slot of a ring. O(1).
+    pub(crate) fn newest(&self, env: usize) -> u32 {
+        let before = self.rings[env].head.checked_sub(1);
+        env as u32 * self.size + before.unwrap_or(self.size - 1)
+    }
+
+    /// The newest slot of a ring, and its next observation's row, if its episode goes on from `obs`. O(bytes).
+    #[inline(always)]
+    pub(crate) fn continued(&self, env: usize, obs: &[u8]) -> Option<(u32, u32)> {
+        let ring = &self.rings[env];
+        if ring.len == 0 || !ring.open {
+            return None;
+        }
+        let newest = self.newest(env);
+        let row = row_of(self.link(newest))?;
+        let same = self.is_same(self.finals.row(row), obs);
+        same.then_some((newest, row))
     }
 
     /// Write a record. O(its bytes).
@@ -260,8 +339,16 @@ impl Rings {
         tail(self.record(slot))
     }
 
+    /// The slot that a push lately took from those that can be drawn, leaving its frame in stacks. O(1).
+    pub(crate) fn retired(&self, env: usize) -> Option<u32> {
+        let is_kept = self.rings[env].len > self.drawable;
+        let first = self.first(env);
+        let before = first.checked_sub(1).unwrap_or(self.size - 1);
+        is_kept.then_some(env as u32 * self.size + before)
+    }
+
     #[inline(always)]
-    fn link(&self, slot: u32) -> u32 {
+    pub(crate) fn link(&self, slot: u32) -> u32 {
         self.reward_and_link(slot).1
     }
 
@@ -297,7 +384,7 @@ impl Rings {
         let age = ring
             .count
             .checked_sub(order + 1)
-            .filter(|&age| age < u64::from(ring.len))? as u32;
+            .filter(|&age| age < u64::from(self.drawable(env)))? as u32;
         let position = if age < ring.head {
             ring.head - 1 - age
         } else {

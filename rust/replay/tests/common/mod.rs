@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use acro_replay::{Columns, Config, Draw, Error, ObsKind, ReplayMemory, State, Step};
+use acro_replay::{Columns, Config, Draw, Error, ReplayMemory, State, Step};
 
 /// One transition with observations and actions of one byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,13 +116,10 @@ impl Model {
 
 pub(crate) fn memory(capacity: usize, num_envs: usize, alpha: Option<f64>) -> ReplayMemory {
     let config = Config {
-        capacity,
         num_envs,
-        obs_bytes: 1,
-        obs_kind: ObsKind::Bits,
-        action_bytes: 1,
         seed: 5,
         alpha,
+        ..Config::new(capacity, 1, 1)
     };
     ReplayMemory::new(config).expect("a small memory can be had")
 }
