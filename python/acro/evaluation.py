@@ -29,6 +29,7 @@ class Episodes(NamedTuple):
     episodes: int
     seed: int
     env_kwargs: dict[str, Any]
+    frame_stack: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,14 @@ def evaluate(
     episodes: int = 100,
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
+    frame_stack: int | None = None,
     *,
     device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Play `episodes` greedy episodes side by side, episode i from `reset(seed=seed + i)`.
+
+    With `frame_stack` the network sees so many frames at once, (N, frame_stack, ...), the newest last, as Gymnasium's
+    `FrameStackObservation` shows them.
 
     The environments are made for this call and closed after it; no global random state is read or changed. Episodes
     of an environment without a time limit are cut after 27,000 steps, with a warning.
@@ -132,7 +137,7 @@ def evaluate(
         count = min(MAX_SIDE_BY_SIDE, episodes - first)
         env = envs.make_vec(env_id, count, autoreset_mode=AutoresetMode.NEXT_STEP, **(env_kwargs or {}))
         try:
-            part = _play_once(network, env, seed + first, device)
+            part = _play_once(network, env, seed + first, frame_stack, device)
         finally:
             env.close()
         returns.append(part[0])
@@ -142,7 +147,7 @@ def evaluate(
 
 
 def _play_once(
-    network: nn.Module, env: VectorEnv, seed: int, device: torch.device | str
+    network: nn.Module, env: VectorEnv, seed: int, frame_stack: int | None, device: torch.device | str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[NDArray[np.int64]]]:
     """Play each environment's first episode to its end; what follows an autoreset does not count.
 
@@ -155,6 +160,7 @@ def _play_once(
     actions = np.zeros(env.num_envs, dtype=np.int64)
     taken: list[NDArray[np.int64]] = []
     obs, _ = env.reset(seed=seed)
+    stacks = None if frame_stack is None else np.stack([obs] * frame_stack, axis=1)  # (N, frame_stack, ...)
     limit = STEP_LIMIT if vector_step_limit(env) is None else None
     while playing.any():
         if len(taken) == limit:
@@ -166,13 +172,17 @@ def _play_once(
             )
             break
         # The network sees the episodes that still go on: towards the end, few of many.
-        actions[playing] = greedy_actions(network, obs[playing], device)
+        seen = obs if stacks is None else stacks
+        actions[playing] = greedy_actions(network, seen[playing], device)
         taken.append(actions.copy())
         obs, rewards, terminated, truncated, _ = env.step(actions)
         check_finite(env, len(taken), obs, rewards)
         ended = terminated | truncated
         if env.metadata["autoreset_mode"] is AutoresetMode.DISABLED and ended.any():
             obs, _ = env.reset(options={"reset_mask": ended})
+        if stacks is not None:
+            # Episodes that a reset begins are not played.
+            stacks[:, :-1], stacks[:, -1] = stacks[:, 1:].copy(), obs
         returns[playing] += rewards[playing]
         lengths += playing
         playing &= ~ended

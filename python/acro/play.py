@@ -102,7 +102,7 @@ def _play(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     agent = load_agent(arguments.checkpoint, network=arguments.network)
     env_id, env_kwargs = environment_for(agent, arguments.env_id)
-    episodes = Episodes(env_id, arguments.episodes, arguments.seed, env_kwargs)
+    episodes = Episodes(env_id, arguments.episodes, arguments.seed, env_kwargs, agent.frame_stack)
     if arguments.gif is not None:
         check_drawing(episodes, "rgb_array")
     if arguments.human:

@@ -132,6 +132,7 @@ class FitCLI(LightningCLI):
         parser.link_arguments("data.num_actions", "model.num_actions", apply_on="instantiate")
         parser.link_arguments("data.return_range", "model.return_range", apply_on="instantiate")
         parser.link_arguments("data.observation_shape", "model.observation_shape", apply_on="instantiate")
+        parser.link_arguments("data.observation_dtype", "model.observation_dtype", apply_on="instantiate")
         for seeded in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", seeded, compute_fn=_plain_seed)
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from acro import envs
+from acro.dqn.convolution import convolutions_for, planes_of, sizes_after
 from acro.dqn.heads import Head
 from acro.dqn.module import DQN
 from acro.storage.checkpoints import read_checkpoint
@@ -28,11 +29,14 @@ class Agent:
         module: The DQN, in evaluation mode: with the averaged weights, where it has them.
         env_id: The environment that it was evaluated in; None where that is not known by an id.
         env_kwargs: The arguments for making it.
+        frame_stack: How many frames it sees at once, (frame_stack, ...), the newest last; None for one without that
+            axis.
     """
 
     module: DQN
     env_id: str | None
     env_kwargs: dict[str, Any]
+    frame_stack: int | None = None
 
     def act(
         self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
@@ -82,7 +86,13 @@ def load_agent(
     eval_env, env_kwargs = trained_in.get("eval_env"), trained_in.get("env_kwargs")
     env_id = trained_in.get("env_id") if eval_env is None else eval_env
     env_kwargs = dict(env_kwargs or {}) if eval_env is None else {}
-    return Agent(module.eval(), env_id if isinstance(env_id, str) else None, env_kwargs)
+    frame_stack = trained_in.get("frame_stack")
+    return Agent(
+        module.eval(),
+        env_id if isinstance(env_id, str) else None,
+        env_kwargs,
+        frame_stack if isinstance(frame_stack, int) else None,
+    )
 
 
 def environment_for(agent: Agent, env_id: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -102,7 +112,8 @@ def environment_for(agent: Agent, env_id: str | None = None) -> tuple[str, dict[
         env: Any = envs.make(env_id, **env_kwargs)
     except TypeError as error:
         raise ValueError(f"cannot make {env_id} with the arguments {env_kwargs!r}: {error}") from error
-    sizes = {"observation_size": math.prod(env.observation_space.shape), "num_actions": int(env.action_space.n)}
+    numbers = math.prod(env.observation_space.shape) * (agent.frame_stack or 1)
+    sizes = {"observation_size": numbers, "num_actions": int(env.action_space.n)}
     env.close()
     for name, found in sizes.items():
         trained = agent.module.hparams[name]
@@ -127,7 +138,12 @@ def _check_network_sizes(settings: dict[str, Any], weights: dict[str, Any]) -> N
     hidden = settings.get("hidden", ())
     per_action = {"quantile": "num_quantiles", "categorical": "num_atoms"}.get(str(settings.get("head")))
     outputs = settings["num_actions"] * (1 if per_action is None else settings.get(per_action, 1))
-    widths = [settings["observation_size"], *(hidden if isinstance(hidden, (list, tuple)) else [None]), outputs]
+    features = settings["observation_size"]
+    shape, layers = settings.get("observation_shape"), settings.get("convolutions")
+    planes = planes_of(shape, str(settings.get("observation_dtype"))) if isinstance(shape, (list, tuple)) else None
+    if planes is not None and (layers is None or layers):
+        features = math.prod(sizes_after(planes, convolutions_for(planes) if layers is None else layers))
+    widths = [features, *(hidden if isinstance(hidden, (list, tuple)) else [None]), outputs]
     if not all(isinstance(width, int) and width > 0 for width in widths):
         raise RuntimeError(f"the network has the widths {str(widths)[:80]}")
     needed = sum(before * after for before, after in pairwise(widths))

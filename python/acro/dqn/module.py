@@ -19,10 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from acro.dqn import rust_rounds
+from acro.dqn.convolution import make_network
 from acro.dqn.cuda_graph import CapturedRounds
 from acro.dqn.heads import LOSSES, Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
-from acro.dqn.networks import QNetwork, check_network
+from acro.dqn.networks import check_network
 from acro.dqn.optimizer import FlatAdam
 from acro.dqn.resuming import check_same_network
 from acro.dqn.trainers import UPDATE_HOOKS, check_hooks, check_trainer, with_update_hooks
@@ -56,7 +57,10 @@ class DQN(Learner, L.LightningModule):
     Args:
         observation_size: Numbers in one observation.
         num_actions: Actions are the integers from 0 to `num_actions - 1`.
-        hidden: Width of each hidden layer of the default network.
+        hidden: Width of each hidden layer of the default network: `QNetwork`, or `ConvQNetwork` for pictures.
+        convolutions: Channels, kernel and stride of each convolution before them; None for the published ones where
+            observations are pictures (by `observation_shape`), and none elsewhere. An empty list has none for pictures
+            either.
         dueling: State value and advantages apart (Wang et al. 2016).
         double: The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
         learning_rate: Adam's, at the start.
@@ -85,9 +89,10 @@ class DQN(Learner, L.LightningModule):
         optimizer: Called with the parameters, returns an optimizer in place of Adam; the learning-rate settings are
             then its own.
         network: A module of one's own from observations (B, ...) to action values (B, num_actions), or to
-            (B, num_actions, N) under a head of N numbers, used instead of `QNetwork`; give it to
+            (B, num_actions, N) under a head of N numbers, used instead of acro's own; give it to
             `load_from_checkpoint` too.
         observation_shape: One observation's shape, where it has several axes; None for (observation_size,).
+        observation_dtype: Of the observations: pictures of uint8 are scaled to [0, 1] by `ConvQNetwork`.
         seed: The default network's initial weights derive from it, whatever torch's global random state is.
 
     Raises:
@@ -106,6 +111,7 @@ class DQN(Learner, L.LightningModule):
         num_actions: int,
         hidden: Sequence[int] = (128, 128),
         *,
+        convolutions: list[tuple[int, int, int]] | None = None,
         dueling: bool = False,
         noisy: bool = False,
         layer_norm: bool = False,
@@ -130,6 +136,7 @@ class DQN(Learner, L.LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
         network: nn.Module | None = None,
         observation_shape: Sequence[int] | None = None,
+        observation_dtype: str = "float32",
         seed: int = 0,
     ) -> None:
         _check_positive(observation_size=observation_size, num_actions=num_actions, learning_rate=learning_rate)
@@ -157,15 +164,18 @@ class DQN(Learner, L.LightningModule):
         shape = (observation_size,) if observation_shape is None else tuple(observation_shape)
         if math.prod(shape) != observation_size:
             raise ValueError(f"observation_shape must have {observation_size} numbers in all, got {shape}")
+        example = torch.zeros(1, *shape, dtype=getattr(torch, observation_dtype))
         if network is not None:
-            check_network(network, torch.zeros(1, *shape), num_actions, made_head.outputs)
+            check_network(network, example, num_actions, made_head.outputs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(
-                QNetwork(
-                    observation_size,
+                make_network(
+                    shape,
+                    observation_dtype,
                     num_actions,
                     hidden,
+                    convolutions,
                     dueling=dueling,
                     outputs_per_action=made_head.outputs,
                     noisy=noisy,
@@ -193,7 +203,7 @@ class DQN(Learner, L.LightningModule):
         self.return_range = return_range
         self.support = support
         self.last_evaluation: Evaluation | None = None
-        self.example_input_array = torch.zeros(1, *shape)
+        self.example_input_array = example
         self._make_optimizer = optimizer
         self._td_error_sum = 0.0
         self._rounds = 0

@@ -10,6 +10,7 @@ _SIZES = (
     "observation_size",
     "num_actions",
     "hidden",
+    "convolutions",
     "dueling",
     "noisy",
     "layer_norm",

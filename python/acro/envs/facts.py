@@ -43,6 +43,16 @@ def step_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     return None if env.spec is None else env.spec.max_episode_steps
 
 
+def stacks_frames(env: gymnasium.Env[Any, Any]) -> str | None:
+    """Return the name of the wrapper of `env` that stacks frames; None without one."""
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, gymnasium.wrappers.FrameStackObservation):
+            return type(layer).__name__
+        layer = layer.env
+    return None
+
+
 def vector_step_limit(env: VectorEnv[Any, Any, Any]) -> int | None:
     """Return the step at which a time limit cuts the episodes in `env` off; None if none is known."""
     own: Any = env.unwrapped

@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from acro.envs import acrobot
+from acro.envs.games import is_game, make_game
 
 # What makes an environment. With a parameter `num_envs` it makes a vector environment.
 EnvFactory = Callable[..., Any]
@@ -23,8 +24,8 @@ def make(env_id: str | EnvFactory, *, render_mode: str | None = None, **env_kwar
     """Make one environment that acro can train on.
 
     Args:
-        env_id: An id that Gymnasium knows, with `module:` before it if a module registers it; a function that makes
-            the environment, or `module:function`.
+        env_id: An id that Gymnasium knows, with `module:` before it if a module registers it, or of an Atari or MinAtar
+            game; a function that makes the environment, or `module:function`.
         render_mode: None, or what Gymnasium calls so: `rgb_array` for frames.
         env_kwargs: For the environment; for an id also `gymnasium.make`'s own, such as `max_episode_steps`.
 
@@ -168,7 +169,7 @@ def _make_single(env_id: str | EnvFactory, env_kwargs: dict[str, Any]) -> gymnas
         env: gymnasium.Env[Any, Any] = env_id(**env_kwargs)
         return env
     try:
-        return gymnasium.make(env_id, **env_kwargs)
+        return make_game(env_id, **env_kwargs) if is_game(env_id) else gymnasium.make(env_id, **env_kwargs)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"cannot make the environment {env_id!r}: {error}") from error
 

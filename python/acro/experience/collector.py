@@ -72,22 +72,37 @@ class Collector:
         memory: What receives the transitions.
         exploration: Mixes exploratory actions into the greedy ones.
         seed: Environment i is reset with `seed + i`.
+        clip_rewards: Store rewards cut to [-1, 1].
+        life_loss_ends: Store the loss of a life, told by `lives` in the environment's infos, as an episode's end.
     """
 
-    def __init__(self, env: VectorEnv, memory: ReplayMemory, exploration: EpsilonGreedy, *, seed: int) -> None:
+    def __init__(
+        self,
+        env: VectorEnv,
+        memory: ReplayMemory,
+        exploration: EpsilonGreedy,
+        *,
+        seed: int,
+        clip_rewards: bool = False,
+        life_loss_ends: bool = False,
+    ) -> None:
         self.env = env
         self.memory = memory
         self.exploration = exploration
         self.episodes = EpisodeLog()
         self.env_steps = 0
+        self._clip_rewards = clip_rewards
+        self._life_loss_ends = life_loss_ends
         self._autoreset_mode = env.metadata["autoreset_mode"]
         self._returns = np.zeros(env.num_envs, dtype=np.float64)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
         # Environments whose next step only resets them (next-step mode).
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
         envs.record(env)
+        obs, infos = env.reset(seed=seed)
         # A copy, here and in `step`: a vector environment may write the next observations into the same array.
-        self._obs = np.array(env.reset(seed=seed)[0])
+        self._obs = np.array(obs)
+        self._lives = self._lives_in(infos)
         check_finite(env, 0, self._obs)
 
     def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> None:
@@ -95,22 +110,26 @@ class Collector:
         actions = self.exploration.explore(epsilon)
         greedy = actions == GREEDY
         if greedy.any():
-            actions[greedy] = greedy_actions(network, self._obs[greedy], device)
+            seen = self._obs if self.memory.frame_stack is None else self.memory.latest(self._obs)
+            actions[greedy] = greedy_actions(network, seen[greedy], device)
         next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
         self.env_steps += self.env.num_envs
         check_finite(self.env, self.env_steps, next_obs, rewards)
         self._returns += rewards
         self._lengths += 1
+        # What is learned from may differ from what happened; episodes and their returns do not.
+        learned = np.clip(rewards, -1.0, 1.0) if self._clip_rewards else rewards
+        final = terminated | self._lost_lives(infos) if self._life_loss_ends else terminated
         if self._autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._remember_acted(actions, rewards, next_obs, terminated, truncated)
+            self._remember_acted(actions, learned, next_obs, final, truncated)
             self._resetting = ended
         else:
             final_obs = next_obs
             if ended.any():
                 final_obs = _with_final_obs(next_obs, infos)
                 check_finite(self.env, self.env_steps, final_obs)
-            self.memory.extend(self._obs, actions, rewards, final_obs, terminated, truncated)
+            self.memory.extend(self._obs, actions, learned, final_obs, final, truncated)
             if self._autoreset_mode is AutoresetMode.DISABLED and ended.any():
                 next_obs, _ = self.env.reset(options={"reset_mask": ended})
         if ended.any():
@@ -138,6 +157,14 @@ class Collector:
             envs=acted,
         )
 
+    def _lives_in(self, infos: dict[str, Any]) -> NDArray[np.int64]:
+        """Return each environment's lives, 0 where it tells none."""
+        return np.asarray(infos.get("lives", np.zeros(self.env.num_envs)), dtype=np.int64)
+
+    def _lost_lives(self, infos: dict[str, Any]) -> NDArray[np.bool_]:
+        before, self._lives = self._lives, self._lives_in(infos)
+        return self._lives < before
+
     def _finish(self, ended: NDArray[np.bool_]) -> None:
         for env in np.flatnonzero(ended):
             self.episodes.append(self.env_steps, float(self._returns[env]), int(self._lengths[env]))
@@ -157,6 +184,7 @@ class Collector:
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
             "resetting": self._resetting.copy(),
+            "lives": self._lives.copy(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -176,6 +204,8 @@ class Collector:
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]
         self._resetting[:] = state["resetting"]
+        # Checkpoints from before lives counted have none.
+        self._lives[:] = state.get("lives", self._lives)
         restored = envs.load_state_dict(self.env, state["env"])
         if restored.obs is not None:
             self._continue_from(restored.obs, restored.differences)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 # Every stream of randomness comes from `seed` and one of these, so that no two share their draws.
 _ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
 # What must be the same for a checkpoint to continue.
-_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized")
+_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized", "frame_stack")
 
 
 class Experience(L.LightningDataModule):
@@ -73,6 +73,10 @@ class Experience(L.LightningDataModule):
             known here already, as Gymnasium's classic control tasks are.
         eval_env: The environment that evaluation plays in, an id or a function that needs no arguments; None for that
             of `env_id`.
+        frame_stack: Observations that the network sees at once, on an axis before their own, the newest last; each is
+            stored once. None for one without such an axis.
+        clip_rewards: Learn from rewards cut to [-1, 1] (Mnih et al. 2015); what is logged are the true ones.
+        life_loss_ends: Learn as if an episode ended with each of a game's lives (Mnih et al. 2015); it goes on.
 
     Raises:
         ValueError: A number is out of its range, the environment cannot be made or does not fit, or evaluation cannot
@@ -110,6 +114,9 @@ class Experience(L.LightningDataModule):
         env_kwargs: dict[str, Any] | None = None,
         reward_range: tuple[float, float] | None = None,
         eval_env: str | Callable[..., Any] | None = None,
+        frame_stack: int | None = None,
+        clip_rewards: bool = False,
+        life_loss_ends: bool = False,
     ) -> None:
         super().__init__()
         self._given = env_id if isinstance(env_id, VectorEnv) else None
@@ -128,6 +135,8 @@ class Experience(L.LightningDataModule):
             raise ValueError(f"capacity must be at least num_envs={num_envs}, got {capacity}")
         if not 0.0 <= gamma <= 1.0:
             raise ValueError(f"gamma must be from 0 to 1, got {gamma}")
+        if frame_stack is not None:
+            _check(frame_stack=frame_stack)
         if n_step_end is not None:
             _check(n_step_end=n_step_end, n_step_decay_steps=n_step_decay_steps)
         for name, value in {
@@ -160,8 +169,11 @@ class Experience(L.LightningDataModule):
         self.alpha = alpha
         self.eval_episodes = eval_episodes
         self.reward_range = reward_range
+        self.frame_stack = frame_stack
+        self.clip_rewards = clip_rewards
+        self.life_loss_ends = life_loss_ends
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
-        own = describe(self.env_id if self._given is None else self._given, self.env_kwargs)
+        own = describe(self.env_id if self._given is None else self._given, self.env_kwargs, frame_stack)
         self.observation_space, self.action_space, self._step_limit = own
         if eval_env is not None or self._given is not None:
             check_same(own, describe(self.eval_env, self.eval_env_kwargs))
@@ -199,12 +211,18 @@ class Experience(L.LightningDataModule):
     @property
     def observation_size(self) -> int:
         """Numbers in one observation."""
-        return math.prod(self.observation_space.shape)
+        return math.prod(self.observation_shape)
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """One observation's shape."""
-        return self.observation_space.shape
+        """The shape of what the network sees: of one observation, or of a stack of them."""
+        stack = () if self.frame_stack is None else (self.frame_stack,)
+        return (*stack, *self.observation_space.shape)
+
+    @property
+    def observation_dtype(self) -> str:
+        """One observation's dtype, by NumPy's name."""
+        return str(self.observation_space.dtype)
 
     @property
     def num_actions(self) -> int:
@@ -226,7 +244,7 @@ class Experience(L.LightningDataModule):
     @property
     def return_range(self) -> tuple[float, float] | None:
         """The least and the largest discounted return of an episode; None where `reward_range` is not known."""
-        rewards = self.reward_range or known_reward_range(self.env_id)
+        rewards = (-1.0, 1.0) if self.clip_rewards else self.reward_range or known_reward_range(self.env_id)
         return None if rewards is None else return_range(rewards, self.gamma, self._step_limit)
 
     def metrics(self) -> dict[str, float]:
@@ -271,11 +289,19 @@ class Experience(L.LightningDataModule):
             seed=self._derived_seed(_MEMORY),
             prioritized=self.prioritized,
             alpha=self.alpha,
+            frame_stack=self.frame_stack,
         )
         env = self._given
         if env is None:
             env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self._autoreset_mode, **self.env_kwargs)
-        self.collector = Collector(env, memory, self.make_exploration(), seed=self._derived_seed(_ENVIRONMENT))
+        self.collector = Collector(
+            env,
+            memory,
+            self.make_exploration(),
+            seed=self._derived_seed(_ENVIRONMENT),
+            clip_rewards=self.clip_rewards,
+            life_loss_ends=self.life_loss_ends,
+        )
 
     def make_exploration(self) -> EpsilonGreedy:
         """Return what chooses the exploratory actions; override it for another kind."""
@@ -310,7 +336,8 @@ class Experience(L.LightningDataModule):
         return self._episodes(_TEST, 0)
 
     def _episodes(self, purpose: int, index: int) -> Episodes:
-        return Episodes(self.eval_env, self.eval_episodes, self._derived_seed(purpose, index), self.eval_env_kwargs)
+        seed = self._derived_seed(purpose, index)
+        return Episodes(self.eval_env, self.eval_episodes, seed, self.eval_env_kwargs, self.frame_stack)
 
     def _derived_seed(self, purpose: int, index: int = 0) -> int:
         # 31 bits, since episode i is reset with `seed + i` and some environments take no more than 32.
@@ -354,7 +381,9 @@ class Experience(L.LightningDataModule):
     def _check_settings(self, state: dict[str, Any]) -> None:
         found, here = state["settings"], self.hparams
         differing = [
-            f"{name} is {found[name]!r} in it, {here[name]!r} here" for name in _SETTINGS if found[name] != here[name]
+            f"{name} is {found.get(name)!r} in it, {here[name]!r} here"
+            for name in _SETTINGS
+            if found.get(name) != here[name]
         ]
         if differing:
             raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, cast
 
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 
 from acro import envs
-from acro.envs.facts import step_limit, vector_step_limit
+from acro.envs.facts import stacks_frames, step_limit, vector_step_limit
 
 
 def check_given(env: VectorEnv[Any, Any, Any], num_envs: int, env_kwargs: dict[str, Any] | None) -> None:
@@ -56,9 +57,12 @@ def check_same(own: tuple[Box, Discrete, float], evaluated: tuple[Box, Discrete,
 
 
 def describe(
-    env_id: str | envs.EnvFactory | VectorEnv[Any, Any, Any], env_kwargs: dict[str, Any]
+    env_id: str | envs.EnvFactory | VectorEnv[Any, Any, Any], env_kwargs: dict[str, Any], frame_stack: int | None = None
 ) -> tuple[Box, Discrete, float]:
-    """Return the spaces and after how many steps an episode is cut, infinity for never."""
+    """Return the spaces and after how many steps an episode is cut, infinity for never.
+
+    Warns where `frame_stack` would stack what a wrapper has stacked already.
+    """
     if isinstance(env_id, VectorEnv):
         return _of_many(env_id)
     env_id = envs.find(env_id)
@@ -68,6 +72,12 @@ def describe(
         return _of_many(many)
     env = envs.make(env_id, **env_kwargs)
     env.close()
+    if frame_stack is not None and (stacking := stacks_frames(env)) is not None:
+        warnings.warn(
+            f"frame_stack={frame_stack} stacks what {stacking} has stacked already; leave one of them out, the wrapper "
+            "for memory's sake",
+            stacklevel=3,
+        )
     limit = step_limit(env) or math.inf
     return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit
 

@@ -1,0 +1,172 @@
+"""Convolutional networks that map pictures to action values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from acro.dqn.networks import QNetwork
+
+Convolutions = Sequence[tuple[int, int, int]]
+"""Channels, kernel and stride of each layer, from the picture on."""
+
+NATURE: Convolutions = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+"""Of Mnih et al. (2015), for 84 x 84 pixels."""
+MINATAR: Convolutions = ((16, 3, 1),)
+"""Of Young and Tian (2019), for 10 x 10 cells."""
+
+# Shorter sides are those of matrices, not of pictures.
+_SHORTEST_SIDE = 8
+# Below it nothing would be left of a picture for the last of `NATURE`.
+_NATURE_SIDE = 36
+
+
+class Planes(NamedTuple):
+    """How an observation's axes are a picture."""
+
+    channels: int
+    height: int
+    width: int
+    is_channels_last: bool
+    """Whether the channels' axis is the last one; where there is any, and not the first of the picture."""
+
+
+def planes_of(shape: Sequence[int], dtype: str = "float32") -> Planes | None:
+    """Return how observations of this shape are pictures; None if they are not.
+
+    Pictures are (channels, height, width) or (height, width, channels), whichever has the fewer channels, with a
+    stack's axis before them or not; and of uint8 also (height, width).
+    """
+    sides = tuple(shape)
+    if len(sides) == 2 and dtype == "uint8":
+        planes = Planes(1, *sides, False)
+    elif len(sides) in (3, 4):
+        stack = sides[0] if len(sides) == 4 else 1
+        first, middle, last = sides[-3:]
+        is_last = last <= first
+        planes = Planes(stack * last, first, middle, True) if is_last else Planes(stack * first, middle, last, False)
+    else:
+        return None
+    return planes if min(planes.height, planes.width) >= _SHORTEST_SIDE else None
+
+
+def convolutions_for(planes: Planes) -> Convolutions:
+    """Return the published layers for pictures of that size."""
+    return MINATAR if min(planes.height, planes.width) < _NATURE_SIDE else NATURE
+
+
+def sizes_after(planes: Planes, convolutions: Convolutions) -> tuple[int, int, int]:
+    """Return channels, height and width of what the layers make of a picture.
+
+    Raises:
+        ValueError: A layer's numbers make none, or its kernel is larger than what it sees.
+    """
+    channels, sides = planes.channels, (planes.height, planes.width)
+    for number, layer in enumerate(convolutions, start=1):
+        if len(layer) != 3 or not all(isinstance(size, int) and size > 0 for size in layer):
+            raise ValueError(
+                "convolutions must be (channels, kernel, stride) of at least 1 each, got "
+                f"{tuple(layer)} as number {number}"
+            )
+        channels, kernel, stride = layer
+        if kernel > min(sides):
+            raise ValueError(
+                f"convolution {number} has a kernel of {kernel} x {kernel}, and only {sides[0]} x {sides[1]} are left "
+                f"of the picture's {planes.height} x {planes.width}; take smaller kernels or strides, or fewer of them"
+            )
+        sides = ((sides[0] - kernel) // stride + 1, (sides[1] - kernel) // stride + 1)
+    return channels, *sides
+
+
+class ConvQNetwork(nn.Module):
+    """Convolutions with ReLU, and a `QNetwork` on what they make of the picture.
+
+    Pictures of uint8 count from 0 to 1: they are scaled here, so what is stored and moved are bytes. Weights begin as
+    PyTorch's layers do, uniform within 1 / sqrt(inputs), which is what both publications had.
+
+    Args:
+        observation_shape: Of a picture, as `planes_of` takes it.
+        num_actions: Outputs, one value per action.
+        hidden: Width of each fully connected hidden layer.
+        convolutions: Channels, kernel and stride of each layer; None for those published for that size.
+        dueling: As for `QNetwork`, and so the rest; `noisy` has none on the first layer after the convolutions.
+        outputs_per_action: Numbers that a distributional head has for an action; None for one action value.
+        noisy: Whether to explore by learned noise.
+        layer_norm: Whether to normalise what goes into the ReLU of a fully connected layer.
+
+    Raises:
+        ValueError: Observations of that shape are no pictures, or a convolution does not fit them.
+    """
+
+    def __init__(
+        self,
+        observation_shape: Sequence[int],
+        num_actions: int,
+        hidden: Sequence[int] = (512,),
+        *,
+        convolutions: Convolutions | None = None,
+        dueling: bool = False,
+        outputs_per_action: int | None = None,
+        noisy: bool = False,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        planes = planes_of(observation_shape, "uint8")
+        if planes is None:
+            raise ValueError(
+                "observation_shape must be a picture's, with sides of at least "
+                f"{_SHORTEST_SIDE}, for convolutions, got {tuple(observation_shape)}"
+            )
+        layers = convolutions_for(planes) if convolutions is None else convolutions
+        channels, height, width = sizes_after(planes, layers)
+        self.observation_shape = tuple(observation_shape)
+        self.planes = planes
+        inputs = [planes.channels, *(layer[0] for layer in layers)]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, stride)
+            for (before, after), (_, kernel, stride) in zip(itertools.pairwise(inputs), layers, strict=True)
+        )
+        self.dense = QNetwork(
+            channels * height * width,
+            num_actions,
+            hidden,
+            dueling=dueling,
+            outputs_per_action=outputs_per_action,
+            noisy=noisy,
+            layer_norm=layer_norm,
+        )
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Return (B, num_actions) of pictures (B, ...), with `outputs_per_action` as a last axis if it is given."""
+        planes = obs.float().div_(255.0) if obs.dtype == torch.uint8 else obs.float()
+        if self.planes.is_channels_last:
+            planes = planes.movedim(-1, -3)
+        planes = planes.reshape(-1, *self.planes[:3])  # (B, channels, height, width)
+        for convolution in self.convolutions:
+            planes = convolution(planes).relu_()
+        values: Tensor = self.dense(planes)  # (B, num_actions)
+        return values
+
+
+def make_network(
+    observation_shape: Sequence[int],
+    observation_dtype: str,
+    num_actions: int,
+    hidden: Sequence[int],
+    convolutions: Convolutions | None,
+    **settings: Any,
+) -> QNetwork | ConvQNetwork:
+    """Return acro's own network for observations of that shape; `settings` are those that both have.
+
+    Raises:
+        ValueError: The convolutions do not fit the observations.
+    """
+    is_picture = planes_of(observation_shape, observation_dtype) is not None
+    if convolutions or (convolutions is None and is_picture):
+        return ConvQNetwork(observation_shape, num_actions, hidden, convolutions=convolutions, **settings)
+    return QNetwork(math.prod(observation_shape), num_actions, hidden, **settings)

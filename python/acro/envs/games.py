@@ -1,0 +1,119 @@
+"""Atari and MinAtar games: how they are made, what they give of their state, and how they look."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.wrappers import AtariPreprocessing
+from numpy.typing import NDArray
+
+ATARI, MINATAR = "ALE/", "MinAtar/"
+"""What the ids of their games begin with."""
+
+# Of one cell of MinAtar's 10 x 10, in a picture.
+_CELL_PIXELS = 24
+# Of the pictures' background, and of the channels in turn; the player's is the first, and covers the others.
+_COLOURS = np.array(
+    [
+        [15, 17, 26],
+        [64, 128, 255],
+        [255, 214, 64],
+        [128, 112, 64],
+        [224, 88, 72],
+        [96, 200, 120],
+        [200, 120, 224],
+        [240, 240, 240],
+        [96, 208, 216],
+        [240, 144, 56],
+        [160, 160, 176],
+    ],
+    dtype=np.uint8,
+)
+
+
+def is_game(env_id: str) -> bool:
+    """Whether `env_id` is a game of ALE's or of MinAtar's."""
+    return env_id.startswith((ATARI, MINATAR))
+
+
+def make_game(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Make a game as it was published for DQN.
+
+    An Atari game shows 84 x 84 grey pixels of every fourth frame, the brighter of each two, and begins with up to 30
+    idle frames (Mnih et al. 2015, as `gymnasium.wrappers.AtariPreprocessing` does it); with ALE's own sticky actions
+    (Machado et al. 2018). A MinAtar game shows its 10 x 10 cells by channel.
+
+    Raises:
+        ModuleNotFoundError: The games are not installed.
+        gymnasium.error.Error: There is no such game.
+    """
+    # The check of every step takes longer than a MinAtar step itself.
+    env_kwargs = {"disable_env_checker": True, **env_kwargs}
+    if env_id.startswith(ATARI):
+        ale_py = _imported("ale_py", "acro-dqn[atari]")
+        _imported("cv2", "acro-dqn[atari]")
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        gymnasium.register_envs(ale_py)
+        return AtariPreprocessing(AtariGame(gymnasium.make(env_id, frameskip=1, obs_type="grayscale", **env_kwargs)))
+    games = _imported("minatar.gym", "acro-dqn[minatar]")
+    if not any(known.startswith(MINATAR) for known in gymnasium.registry):
+        games.register_envs()
+    return MinAtarGame(gymnasium.make(env_id, **env_kwargs))
+
+
+def _imported(module: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{error}; install the games with: pip install '{extra}'") from error
+
+
+class AtariGame(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An Atari game with ALE's whole state: the machine's, and its random generator's."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as bytes."""
+        state = self.unwrapped.ale.cloneState(include_rng=True)  # type: ignore[attr-defined]
+        return {"ale": np.frombuffer(state.serialize(), dtype=np.uint8).copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        import ale_py
+
+        self.unwrapped.ale.restoreState(ale_py.ALEState(state["ale"].tobytes()))  # type: ignore[attr-defined]
+
+
+class MinAtarGame(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A MinAtar game with the random state that is inside of it, and pictures of uint8."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        # 10 cells a second are as fast as people can follow.
+        self.metadata = {**env.metadata, "render_modes": ["rgb_array"], "render_fps": 10}
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """Return the cells as squares, (240, 240, 3); None without a render mode."""
+        if self.unwrapped.render_mode is None:
+            return None
+        cells: NDArray[np.bool_] = self.unwrapped.game.state()  # type: ignore[attr-defined]
+        colours = _COLOURS[np.where(cells.any(axis=-1), cells.argmax(axis=-1) + 1, 0)]  # (10, 10, 3)
+        return colours.repeat(_CELL_PIXELS, axis=0).repeat(_CELL_PIXELS, axis=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a reset does not set anew: the random state, and the action that may stick."""
+        game: Any = self.unwrapped.game  # type: ignore[attr-defined]
+        state: dict[str, Any] = game.env.random.get_state(legacy=False)
+        return {**state, "state": dict(state["state"]), "last_action": int(game.last_action)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        game: Any = self.unwrapped.game  # type: ignore[attr-defined]
+        generator = np.random.RandomState()
+        generator.set_state({name: value for name, value in state.items() if name != "last_action"})
+        # A game and what plays it share one generator once they were seeded.
+        game.random = game.env.random = generator
+        game.last_action = state["last_action"]
