@@ -295,11 +295,16 @@ def test_exported_program_gives_the_same_values(dueling: bool) -> None:
     torch.testing.assert_close(program.module()(obs), module(obs))
 
 
-def test_onnx_gives_the_same_values(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((4,), "float32"), ((2, 40, 40), "uint8"), ((10, 10, 4), "bool")], ids=str
+)
+def test_onnx_gives_the_same_values(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
-    module = DQN(4, 2, dueling=True).eval()
-    obs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    size = torch.Size(shape).numel()
+    module = DQN(size, 2, dueling=True, observation_shape=shape, observation_dtype=dtype).eval()
+    obs = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
+    obs = obs if dtype == "float32" else (100 * obs.abs()).to(getattr(torch, dtype))
 
     # The exporter warns of what it itself still uses, differently in every release of PyTorch.
     with warnings.catch_warnings():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 
 from acro import DQN, Experience, envs
+from acro.dqn.agent import environment_for, load_agent
 from acro.evaluation import Episodes, evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -80,6 +83,34 @@ def test_minatar_games_are_drawn_without_smoothing() -> None:
     empty = ~cells.any(axis=-1)
     assert len(np.unique(corners[empty], axis=0)) == 1
     assert len(np.unique(corners.reshape(-1, 3), axis=0)) == 1 + cells.shape[-1]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "frame_stack"),
+    [
+        pytest.param("MinAtar/Breakout-v1", 2, marks=needs_minatar),
+        pytest.param("MinAtar/Breakout-v1", None, marks=needs_minatar),
+        pytest.param("ALE/Pong-v5", 4, marks=needs_atari),
+    ],
+)
+def test_a_trained_agent_is_loaded_for_its_frames(tmp_path: Path, env_id: str, frame_stack: int | None) -> None:
+    experience, dqn = started(env_id, {"frame_stack": frame_stack})
+    L.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        limit_val_batches=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    ).fit(dqn, experience)
+    assert dqn.trainer is not None
+    dqn.trainer.save_checkpoint(tmp_path / "agent.ckpt")
+    agent = load_agent(tmp_path / "agent.ckpt")
+    assert agent.frame_stack == frame_stack
+    assert environment_for(agent) == (env_id, {})
+    obs = np.ones((3, *experience.observation_shape), experience.observation_dtype)
+    assert np.array_equal(agent.act(obs), dqn.act(obs))
 
 
 @needs_minatar

@@ -143,10 +143,14 @@ class ConvQNetwork(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return (B, num_actions) of pictures (B, ...), with `outputs_per_action` as a last axis if it is given."""
-        planes = obs.float().div_(255.0) if obs.dtype == torch.uint8 else obs.float()
-        if self.planes.is_channels_last:
-            planes = planes.movedim(-1, -3)
-        planes = planes.reshape(-1, *self.planes[:3])  # (B, channels, height, width)
+        # Moved as bytes; and laid out again, since an export would tie the order of axes to its example's batch size.
+        planes = obs.movedim(-1, -3).contiguous() if self.planes.is_channels_last else obs
+        planes = planes.float().div_(255.0) if obs.dtype == torch.uint8 else planes.float()
+        if planes.dim() == 3:
+            planes = planes.unsqueeze(1)
+        elif planes.dim() == 5:
+            planes = planes.flatten(1, 2)
+        # (B, channels, height, width)
         for convolution in self.convolutions:
             planes = convolution(planes).relu_()
         values: Tensor = self.dense(planes)  # (B, num_actions)

@@ -75,6 +75,11 @@ def _imported(module: str, extra: str) -> ModuleType:
 class AtariGame(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An Atari game with ALE's whole state: the machine's, and its random generator's."""
 
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        # The machine shows 60 frames a second, of which every fourth is a step.
+        self.metadata = {**env.metadata, "render_fps": 15}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state as bytes."""
         state = self.unwrapped.ale.cloneState(include_rng=True)  # type: ignore[attr-defined]

@@ -40,31 +40,34 @@ pub(crate) fn write_stack<B: Element<u8>>(
     stack: &mut [B],
 ) {
     let bytes = rings.obs_bytes;
-    let (mut at, mut left) = (slot, rings.frame_stack);
-    let mut put = |left: &mut usize, frame: &[u8]| {
-        *left -= 1;
-        copy::<0, B>(&mut stack[*left * bytes..][..bytes], frame);
-    };
-    if let Some(frame) = newest {
-        put(&mut left, frame);
-    }
-    let mut first = newest;
-    while left > 0
-        && let Some(slot) = at
+    // Found from the newest on, and copied from the oldest on, the way that processors read ahead.
+    let frames = rings.frame_stack - usize::from(newest.is_some());
+    let (mut first, mut found) = (slot, usize::from(slot.is_some() && frames > 0));
+    while found < frames
+        && let Some(before) = first.and_then(|slot| rings.before(slot))
     {
-        let frame = &rings.record(slot)[..bytes];
-        put(&mut left, frame);
-        first = Some(frame);
-        at = rings.before(slot);
+        (first, found) = (Some(before), found + 1);
     }
-    match (rings.padding, first) {
-        (Padding::First, Some(frame)) => {
-            while left > 0 {
-                put(&mut left, frame);
-            }
+    let (padding, shown) = stack.split_at_mut((frames - found) * bytes);
+    let mut rows = shown.chunks_exact_mut(bytes.max(1));
+    let mut at = first;
+    for row in rows.by_ref().take(found) {
+        if let Some(slot) = at {
+            copy::<0, B>(row, &rings.record(slot)[..bytes]);
+            at = Some(rings.after(slot));
         }
-        _ => stack[..left * bytes]
-            .iter_mut()
-            .for_each(|byte| byte.put(0)),
+    }
+    if let (Some(row), Some(frame)) = (rows.next(), newest) {
+        copy::<0, B>(row, frame);
+    }
+    let oldest = match first {
+        Some(slot) if found > 0 => Some(&rings.record(slot)[..bytes]),
+        _ => newest,
+    };
+    match (rings.padding, oldest) {
+        (Padding::First, Some(frame)) => padding
+            .chunks_exact_mut(bytes.max(1))
+            .for_each(|row| copy::<0, B>(row, frame)),
+        _ => padding.iter_mut().for_each(|byte| byte.put(0)),
     }
 }
