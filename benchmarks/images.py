@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from acro import envs
+from acro import DQN, Experience, envs
+from acro.cli.options import read_preset
 from acro.replay import ReplayMemory
 from benchmarks import results
 
@@ -72,10 +74,11 @@ def played(env_id: str, count: int) -> Frames:
         np.empty(count, np.bool_),
         np.empty(count, np.bool_),
     )
+    arrays: tuple[NDArray[Any], ...] = columns
     obs, _ = env.reset(seed=0)
     for step in range(count):
         next_obs, reward, terminated, truncated, _ = env.step(columns.actions[step])
-        for column, value in zip(columns, (obs, None, reward, next_obs, terminated, truncated), strict=True):
+        for column, value in zip(arrays, (obs, None, reward, next_obs, terminated, truncated), strict=True):
             if value is not None:
                 column[step] = value
         obs = env.reset()[0] if terminated or truncated else next_obs
@@ -205,6 +208,42 @@ def _draws(rng: np.random.Generator, count: int) -> Iterator[NDArray[np.int64]]:
         yield from rng.integers(count, size=(1_000, 2, BATCH))
 
 
+def share_table(rounds: int) -> results.Table:
+    """Say what part of a run of preset minatar-breakout is acting and storing, and what part updates."""
+    torch.set_num_threads(1)
+    settings = read_preset("minatar-breakout")
+    experience = Experience(**settings["data"])
+    sizes: dict[str, Any] = {
+        "observation_shape": experience.observation_shape,
+        "observation_dtype": experience.observation_dtype,
+    }
+    dqn = DQN(experience.observation_size, experience.num_actions, **sizes, **settings["model"])
+    experience.setup("fit")
+    dqn.configure_optimizers()
+    collector = experience.collector
+    assert collector is not None
+    steps = experience.steps_per_round // experience.num_envs
+    updates = round(settings["data"]["updates_per_step"] * experience.steps_per_round)
+    acting, learning = 0.0, 0.0
+    for number in range(rounds + 2):
+        start = time.process_time()
+        for _ in range(steps):
+            collector.step(dqn, 0.1)
+        acted = time.process_time()
+        dqn.learn(collector.memory.sample((updates, experience.batch_size), n_step=3).as_tensors())
+        # The first rounds make what is made once.
+        if number >= 2:
+            acting, learning = acting + acted - start, learning + time.process_time() - acted
+    experience.teardown("fit")
+    every = rounds * experience.steps_per_round
+    parts = {"acting and storing": acting, "sampling and updates": learning}
+    rows = [
+        (name, f"{seconds / every * 1e6:.0f} us", f"{seconds / (acting + learning):.0%}")
+        for name, seconds in parts.items()
+    ]
+    return results.Table("MinAtar/Breakout-v1, 8 environments: where a run's time goes", ("", "a step", "share"), rows)
+
+
 def learning_table(folder: Path) -> results.Table:
     """Read the evaluations of the runs in `folder`, the seeds' versions in order."""
     rows: list[tuple[object, ...]] = []
@@ -232,6 +271,7 @@ def main() -> None:
     frames = played("ALE/Pong-v5", count)
     memory, grown = filled(capacity, frames)
     tables = [memory_table(capacity, frames, grown), *timing_tables(measure, memory, frames)]
+    tables.append(share_table(2 if arguments.quick else 30))
     notes = [
         f"{count:,} transitions of random play, stored again and again until the memory is full. Other libraries' "
         "bytes are computed: most of them do not fit here.",

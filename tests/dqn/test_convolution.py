@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from acro import DQN
 from acro.dqn.convolution import MINATAR, NATURE, ConvQNetwork, Planes, planes_of
@@ -33,9 +34,14 @@ def test_pictures_are_told_by_their_shape(shape: tuple[int, ...], dtype: str, pl
     assert planes_of(shape, dtype) == planes
 
 
+def layer_of(convolution: nn.Module) -> tuple[int, int, int]:
+    assert isinstance(convolution, nn.Conv2d)
+    return convolution.out_channels, convolution.kernel_size[0], convolution.stride[0]
+
+
 def test_a_picture_of_84_pixels_has_the_published_network() -> None:
     network = ConvQNetwork((4, 84, 84), 6)
-    layers = [(layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in network.convolutions]  # type: ignore[union-attr, index]
+    layers = [layer_of(layer) for layer in network.convolutions]
     assert layers == list(NATURE)
     # Mnih et al. (2015): 64 x 7 x 7 numbers, 512 units, 6 actions; 1,687,206 weights in all.
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_687_206
@@ -43,7 +49,7 @@ def test_a_picture_of_84_pixels_has_the_published_network() -> None:
 
 def test_a_picture_of_10_cells_has_the_published_network() -> None:
     network = ConvQNetwork((10, 10, 4), 6, (128,))
-    layers = [(layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in network.convolutions]  # type: ignore[union-attr, index]
+    layers = [layer_of(layer) for layer in network.convolutions]
     assert layers == list(MINATAR)
     # Young and Tian (2019): 16 x 8 x 8 numbers, 128 units.
     assert sum(parameter.numel() for parameter in network.parameters()) == 4 * 16 * 9 + 16 + 1024 * 128 + 128 + 129 * 6

@@ -100,7 +100,7 @@ class MinAtarGame(gymnasium.Wrapper[Any, Any, Any, Any]):
         # 10 cells a second are as fast as people can follow.
         self.metadata = {**env.metadata, "render_modes": ["rgb_array"], "render_fps": 10}
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Return the cells as squares, (240, 240, 3); None without a render mode."""
         if self.unwrapped.render_mode is None:
             return None
