@@ -19,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import MarkdownExporter
-from nbconvert.preprocessors import ExecutePreprocessor
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +54,8 @@ def to_page(path: Path, *, run: bool) -> None:
     notebook = nbformat.read(path, as_version=4)
     if run:
         ExecutePreprocessor(timeout=600).preprocess(notebook, {"metadata": {"path": path.parent}})
+        # Lines that were printed one after another are one output.
+        CoalesceStreamsPreprocessor().preprocess(notebook, {})
     body, resources = MarkdownExporter().from_notebook_node(notebook)
     for name, picture in resources["outputs"].items():
         path.with_name(name).write_bytes(picture)
