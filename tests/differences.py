@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from acro.storage.checkpoints import read_checkpoint
+
+# It speaks of every run that was resumed.
+logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 
 def differences(left: Any, right: Any, path: str = "") -> list[str]:
@@ -38,9 +43,14 @@ def compare(left: Path, right: Path) -> list[str]:
     for name in ("last.ckpt", "best.ckpt"):
         ours, theirs = (read_checkpoint(folder / "checkpoints" / name) for folder in (left, right))
         found.extend(f"{name}{place}" for place in differences(ours, theirs))
-    for name in ("metrics.csv", "learning_curve.svg", "final.gif"):
-        if (left / name).read_bytes() != (right / name).read_bytes():
+    pictures = [{path.relative_to(folder).as_posix() for path in folder.glob("**/*.gif")} for folder in (left, right)]
+    for name in ("metrics.csv", "learning_curve.svg", *sorted(pictures[0] | pictures[1])):
+        if not all((folder / name).is_file() for folder in (left, right)):
+            found.append(f"{name}: only in one")
+        elif (left / name).read_bytes() != (right / name).read_bytes():
             found.append(f"{name} differs")
+    results = [json.loads((folder / "result.json").read_text()) for folder in (left, right)]
+    found.extend(f"result.json{place}" for place in differences(*results) if not place.startswith(".seconds"))
     found.extend(f"TensorBoard{place}" for place in differences(scalars(left), scalars(right)))
     return found
 

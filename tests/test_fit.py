@@ -21,7 +21,8 @@ import pytest
 import torch
 import yaml
 from differences import compare
-from stops import fit_logged, fork_server
+from places import fit_logged
+from stops import fork_server
 
 import acro
 from acro import DQN, Experience, fit

@@ -10,9 +10,8 @@ import pytest
 from differences import compare
 from stops import fork_server, run_straight, soak
 
-# Long enough for all stops also where another process takes half of the machine.
-FOUR_STOPS = ["--trainer.max_epochs=16"]
-MANY_STOPS = ["--trainer.max_epochs=100"]
+# Of CartPole: it learns something in a few hundred steps, so that there are several best checkpoints.
+FOUR_STOPS = ["--preset=cartpole", "--data.prioritized=true", "--trainer.max_epochs=16"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def test_killed_run_ends_like_one_that_was_not(context: ForkServerContext, tmp_p
     report = soak(context, tmp_path / "stopped", straight, signal.SIGKILL, 4, 1, FOUR_STOPS)
 
     assert report.problems == []
-    assert report.struck.total() == 4
+    assert len(report.struck) == 4
     # The same comparison must tell runs apart that differ.
     other = run_straight(context, tmp_path / "other", [*FOUR_STOPS, "--seed_everything=1"])
     found = compare(straight, other)
@@ -36,13 +35,16 @@ def test_killed_run_ends_like_one_that_was_not(context: ForkServerContext, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "stops"), [(signal.SIGKILL, 30), (signal.SIGINT, 15), (signal.SIGTERM, 15)])
+@pytest.mark.parametrize(
+    ("sent", "stops"), [(signal.SIGKILL, 30), (signal.SIGINT, 10), (signal.SIGTERM, 10), (signal.SIGHUP, 10)]
+)
 def test_run_stopped_many_times_ends_like_one_that_was_not(
     sent: signal.Signals, stops: int, context: ForkServerContext, tmp_path: Path
 ) -> None:
-    straight = run_straight(context, tmp_path / "straight", MANY_STOPS)
-    report = soak(context, tmp_path / "stopped", straight, sent, stops, 0, MANY_STOPS)
+    # It may be over before all stops were made, which is no harm.
+    arguments = ["--preset=cartpole", "--data.prioritized=true", f"--trainer.max_epochs={2 * stops}"]
+    straight = run_straight(context, tmp_path / "straight", arguments)
+    report = soak(context, tmp_path / "stopped", straight, sent, stops, 0, arguments, fresh_share=0.05)
 
     assert report.problems == []
-    assert report.struck.total() == stops
-    print(f"{sent.name} struck: {dict(report.struck)}")
+    assert len(report.struck) > stops / 2
