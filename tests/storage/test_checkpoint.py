@@ -9,6 +9,7 @@ import pickle
 import resource
 import stat
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,18 @@ def test_saving_replaces_what_a_link_names(tmp_path: Path) -> None:
     assert (tmp_path / "last.ckpt").is_symlink()
     assert read_checkpoint(tmp_path / "disk" / "real.ckpt") == {FORMAT_KEY: 1}
     assert os.listdir(tmp_path / "disk") == ["real.ckpt"]
+
+
+def test_saving_to_a_pipe_writes_into_it(checkpoint: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        received = pool.submit(pipe.read_bytes)
+        DurableCheckpointIO().save_checkpoint(read_checkpoint(checkpoint), pipe)
+        (tmp_path / "received.ckpt").write_bytes(received.result())
+
+    assert differences(read_checkpoint(tmp_path / "received.ckpt"), read_checkpoint(checkpoint)) == []
+    assert pipe.is_fifo()
 
 
 def test_saving_leaves_the_umask_of_the_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -17,22 +19,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and renamed. The permissions of a
     `path` that is there are kept, and where it is a link, what it names is replaced. If the block or the disk fails,
-    the temporary file is removed and `path` stays as it was; a killed process leaves `path` whole.
+    the temporary file is removed and `path` stays as it was; a killed process leaves `path` whole. A pipe or a device
+    gets the bytes when the block ends.
 
     Raises:
         OSError: The folder is missing or read-only, or the disk is full.
     """
-    # A link stays a link: what it names is replaced.
-    path = Path(os.path.realpath(path))
     try:
-        mode: int | None = stat.S_IMODE(os.stat(path).st_mode)
+        mode: int | None = os.stat(path).st_mode
     except FileNotFoundError:
         mode = None
+    if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        with tempfile.TemporaryFile() as content, open(path, "wb") as target:
+            yield content
+            content.seek(0)
+            shutil.copyfileobj(content, target)
+        return
+    # A link stays a link: what it names is replaced.
+    path = Path(os.path.realpath(path))
     file, temporary = _create_beside(path)
     try:
         with file:
             if mode is not None:
-                os.chmod(temporary, mode)
+                os.chmod(temporary, stat.S_IMODE(mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
