@@ -118,6 +118,23 @@ def test_columns_are_those_of_stable_baselines3(steps: int, handle_timeouts: boo
         own.observations[0] = 1
 
 
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_transitions_at_positions_are_those_of_stable_baselines3(n_steps: int) -> None:
+    options: dict[str, Any] = {"device": "cpu", "n_steps": n_steps, "gamma": 0.9}
+    own, theirs = ReplayBuffer(25, OBS, ACTIONS, **options), NStepReplayBuffer(25, OBS, ACTIONS, **options)
+    for step in range(40):
+        # Cut off without an end, as their own tests have it.
+        infos = [{"TimeLimit.truncated": step == 30}]
+        obs = np.full((1, 3), step, np.float32)
+        for buffer in (own, theirs):
+            buffer.add(obs, obs + 1, np.array([step % 4]), np.array([step]), np.array([step % 7 == 6]), infos)
+    for position in range(25):
+        found, expected = (buffer._get_samples(np.array([position])) for buffer in (own, theirs))
+        assert found.observations.tolist() == expected.observations.tolist()
+        assert found.rewards.item() == pytest.approx(expected.rewards.item(), rel=1e-5)
+        assert found.dones.item() == expected.dones.item()
+
+
 def test_learning_goes_on_where_stable_baselines3_marks_the_last_step() -> None:
     model = DQN(
         "MlpPolicy",

@@ -13,7 +13,7 @@ from stable_baselines3.common.buffers import ReplayBuffer as StableReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from acro.replay import ReplayMemory
+from acro.replay import Batch, ReplayMemory
 
 
 class ReplayBuffer(StableReplayBuffer):
@@ -100,7 +100,7 @@ class ReplayBuffer(StableReplayBuffer):
             reward,
             np.reshape(next_obs, rows),
             ended & ~cut_off,
-            ended & cut_off,
+            cut_off,
         )
         self.pos += 1
         if self.pos == self.buffer_size:
@@ -115,7 +115,15 @@ class ReplayBuffer(StableReplayBuffer):
         """
         if env is not None and env.norm_reward and self.n_steps > 1:
             raise ValueError(f"n_steps={self.n_steps} needs rewards that are not normalised; use norm_reward=False")
-        batch = self.memory.sample(batch_size, n_step=self.n_steps, gamma=self.gamma)
+        return self._samples(self.memory.sample(batch_size, n_step=self.n_steps, gamma=self.gamma), env)
+
+    def _get_samples(self, batch_inds: NDArray[np.int64], env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """Return the transitions at these positions, each of an environment at random, as Stable-Baselines3 does."""
+        envs = np.random.randint(self.n_envs, size=len(batch_inds))  # noqa: NPY002
+        indices = self._indices(batch_inds[:, None])[np.arange(len(batch_inds)), envs]
+        return self._samples(self.memory.gather(indices, n_step=self.n_steps, gamma=self.gamma), env)
+
+    def _samples(self, batch: Batch, env: VecNormalize | None) -> ReplayBufferSamples:
         discounts = self._column(batch.discounts) if self.n_steps > 1 else None
         return ReplayBufferSamples(
             self._tensor(self._normalize_obs(batch.obs, env)),
@@ -178,17 +186,21 @@ class ReplayBuffer(StableReplayBuffer):
 
     def _positions(self, field: str) -> NDArray[Any]:
         """One column of all transitions, each at the position at which `add` put it."""
-        state = self.memory.state_dict()
-        heads, counts = state["heads"][:, None], state["counts"][:, None]
         positions = np.arange(len(self.memory) // self.n_envs)
-        # The position before the head is the newest; those from the head on are a turn older.
-        order = counts - heads + positions - np.where(positions >= heads, self.buffer_size, 0)
-        rows = self.memory.gather((np.arange(self.n_envs)[:, None] + self.n_envs * order).ravel())
+        rows = self.memory.gather(self._indices(positions[:, None]).T.ravel())
         column = getattr(rows, field)
         spread = np.zeros((self.buffer_size, self.n_envs, *column.shape[1:]), column.dtype)
         spread[: len(positions)] = column.reshape(self.n_envs, len(positions), *column.shape[1:]).swapaxes(0, 1)
         spread.setflags(write=False)
         return spread
+
+    def _indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The memory's indices (N, n_envs) of all environments' transitions at `positions` (N, 1)."""
+        state = self.memory.state_dict()
+        heads, counts = state["heads"], state["counts"]
+        # The position before the head is the newest; those from the head on are a turn older.
+        order = counts - heads + positions - np.where(positions >= heads, self.buffer_size, 0)
+        return np.arange(self.n_envs) + self.n_envs * order  # type: ignore[no-any-return]
 
     def _column(self, numbers: NDArray[Any]) -> torch.Tensor:
         return self._tensor(numbers.reshape(-1, 1))
