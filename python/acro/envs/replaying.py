@@ -11,7 +11,9 @@ from numpy.random import Generator, RandomState
 
 # Longer open episodes start afresh: what is kept of an endless one would grow without bound. ALE cuts at 27,000 steps.
 MAX_STEPS = 100_000
+_COLUMNS = 3
 
+_RANDOM = frozenset({Generator, RandomState})
 _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
 
@@ -29,7 +31,9 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._start: dict[str, Any] | None = None
         self._layers = [(layer, _gives_its_state(layer)) for layer in _layers(env)]
         self._first_checksum = 0
-        self._steps: list[tuple[Any, Any, int]] = []  # Action, reward, and the observation's checksum.
+        # Action, reward and the observation's checksum of each step, one after another: a tuple a step would stay, and
+        # the more objects stay, the longer Python looks for garbage among them.
+        self._steps: list[Any] = []
         self._ended: tuple[Any, ...] = (False, False)
         # What the next call returns in the place of the environment, so that a vector environment knows it.
         self._last: tuple[Any, float, bool, bool, dict[str, Any]] | None = None
@@ -52,8 +56,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             last, self._last = self._last, None
             return last
         stepped = self.env.step(action)
-        if len(self._steps) < MAX_STEPS:
-            self._steps.append((action, stepped[1], _checksum(stepped[0])))
+        if len(self._steps) < _COLUMNS * MAX_STEPS:
+            self._steps += (action, stepped[1], _checksum(stepped[0]))
             self._ended = stepped[2:4]
         else:
             self._start = None
@@ -69,11 +73,12 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         if self._start is None:
             return None
+        actions, rewards, checksums = (self._steps[column::_COLUMNS] for column in range(_COLUMNS))
         return {
             **self._start,
-            "actions": np.array([step[0] for step in self._steps], dtype=np.int64),
-            "rewards": np.array([step[1] for step in self._steps], dtype=np.float64),
-            "checksums": np.array([self._first_checksum, *(step[2] for step in self._steps)], dtype=np.int64),
+            "actions": np.array(actions, dtype=np.int64),
+            "rewards": np.array(rewards, dtype=np.float64),
+            "checksums": np.array([self._first_checksum, *checksums], dtype=np.int64),
             "ended": [bool(flag) for flag in self._ended],
         }
 
@@ -118,7 +123,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         for step, (action, reward, checksum, ended) in enumerate(saved, start=1):
             last = self.step(action)
             found = {
-                "observation": (self._steps[-1][2], checksum),
+                "observation": (self._steps[-1], checksum),
                 "reward": (np.float64(last[1]).tobytes(), np.float64(reward).tobytes()),
                 "terminated": (bool(last[2]), ended[0]),
                 "truncated": (bool(last[3]), ended[1]),
@@ -177,12 +182,14 @@ def _gives_its_state(layer: gymnasium.Env[Any, Any]) -> bool:
 def _save(layer: Any, gives_its_state: bool) -> dict[str, Any]:
     """The random states that `layer` holds, by attribute, and its own state if it gives one."""
     random: dict[str, Any] = {}
-    for name, value in vars(layer).items():
-        # isinstance would take 20 us for an environment in Gymnasium's wrappers, at each of its resets.
-        if type(value) is Generator:
-            random[name] = value.bit_generator.state
-        elif type(value) is RandomState:
-            random[name] = {**value.get_state(legacy=False), "legacy": True}
+    attributes = vars(layer)
+    # At each reset: isinstance, or looking at every attribute of every wrapper, would take longer than all else.
+    if not _RANDOM.isdisjoint(map(type, attributes.values())):
+        for name, value in attributes.items():
+            if type(value) is Generator:
+                random[name] = value.bit_generator.state
+            elif type(value) is RandomState:
+                random[name] = {**value.get_state(legacy=False), "legacy": True}
     return {"type": type(layer).__name__, "random": random, "own": layer.state_dict() if gives_its_state else None}
 
 
