@@ -15,7 +15,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,7 @@ from stops import fork_server
 
 import acro
 from acro import DQN, Experience, fit
+from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 
 SMALL = [
     "--trainer.max_epochs=4",
@@ -283,6 +286,40 @@ def test_resuming_from_the_best_checkpoint_is_refused(straight: Path, capsys: py
     assert "holds no replay memory: it is for playing; continue from last.ckpt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("names", "value", "message"),
+    [
+        (["optimizer_states"], [], "a checkpoint must have one optimizer's state, got 0; use another checkpoint"),
+        (["Experience"], {}, "last.ckpt cannot be continued, KeyError: 'settings'; use another checkpoint"),
+        (["Experience", "collector"], None, "last.ckpt cannot be continued, TypeError: "),
+        (["dqn"], {}, "last.ckpt cannot be continued, KeyError: "),
+        (["loops"], {}, "last.ckpt cannot be continued, KeyError: "),
+        (["state_dict"], {}, "last.ckpt cannot be continued, RuntimeError: Error(s) in loading state_dict"),
+    ],
+)
+def test_checkpoint_that_makes_no_sense_is_one_sentence(
+    names: list[str], value: Any, message: str, straight: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = straight / "checkpoints" / "last.ckpt"
+    before = {path: path.read_bytes() for path in straight.rglob("*") if path.is_file()}
+    content = changed = read_checkpoint(path)
+    for name in names[:-1]:
+        changed = changed[name]
+    changed[names[-1]] = value
+    try:
+        DurableCheckpointIO().save_checkpoint(content, path)
+        assert run(f"--ckpt_path={path}", "--trainer.max_epochs=5") == 2
+    finally:
+        path.write_bytes(before[path])
+
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line.startswith("error: ")
+    assert message in last_line
+    new = {path for path in straight.rglob("*") if path.is_file()} - before.keys()
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path.name.split(".")[0] for path in new} <= {"", "events"}
+
+
 def test_refused_resume_changes_nothing(straight: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in straight.rglob("*") if path.is_file()}
     assert run(f"--ckpt_path={straight / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=3") == 2
@@ -368,6 +405,37 @@ def test_run_whose_disk_fills_up_still_gives_its_result(tmp_path: Path) -> None:
     assert RESULT.search(said)
     assert "cannot save" in said
     assert "Traceback" not in said
+
+
+class Vanish(L.Callback):
+    """Remove the run's folder in the second epoch."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            shutil.rmtree(trainer.default_root_dir)
+
+
+class Unwritable(Vanish):
+    """Put a file in its place, in which nothing can be written: to root no folder is read-only."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        if trainer.current_epoch == 1:
+            Path(trainer.default_root_dir).touch()
+
+
+# TensorBoard writes in a thread of its own, which dies of it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("callback", [Vanish, Unwritable])
+def test_folder_that_is_gone_costs_no_result(
+    callback: type[L.Callback], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = f"--trainer.callbacks+={__name__}.{callback.__name__}"
+    assert run(f"--trainer.default_root_dir={tmp_path}", "--gif=false", named) == 0
+
+    said = capsys.readouterr()
+    assert RESULT.search(said.out)
+    assert ("cannot save" in said.err) == (callback is Unwritable)
 
 
 def test_terminal_that_knows_only_ascii_gets_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import acro
 from acro.cli.command import run_command
+from acro.cli.damage import blaming
 from acro.cli.usage import usage
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def _train(cli: FitCLI) -> int:
     cli.run.remove_leftovers()
     started = time.monotonic()
     try:
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.ckpt_path, weights_only=True)
+        with blaming(cli.ckpt_path, lambda: cli.interrupts.has_begun):
+            cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.ckpt_path, weights_only=True)
         if cli.trainer.received_sigterm:
             # It came after the last round, where the Trainer does not look any more.
             raise SIGTERMException

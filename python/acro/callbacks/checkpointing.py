@@ -100,10 +100,12 @@ class Interrupts(L.Callback):
 
     Attributes:
         received: The signal that stopped training, if it was one of these, else None.
+        has_begun: Whether all that a checkpoint holds was restored, and training began.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self.has_begun = False
 
     @property
     def exit_code(self) -> int:
@@ -112,6 +114,7 @@ class Interrupts(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take over the signals, which the Trainer gives back at its end; only a main thread can."""
+        self.has_begun = True
         if threading.current_thread() is not threading.main_thread():
             return
         for name in ("SIGINT", "SIGHUP", "SIGUSR1"):

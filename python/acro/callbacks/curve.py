@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -56,10 +57,9 @@ class LearningCurve(L.Callback):
         """Draw the whole curve and log it."""
         if not self.points or is_dry_run(trainer):
             return
-        self._draw(trainer)
-        picture = run_folder(trainer) / "learning_curve.png"
-        if picture.is_file():
-            log_picture(trainer, "learning_curve", picture, self.points[-1].step)
+        folder = self._draw(trainer)
+        if folder is not None:
+            log_picture(trainer, "learning_curve", folder / "learning_curve.png", self.points[-1].step)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the settings with what the held-out episodes returned."""
@@ -75,10 +75,11 @@ class LearningCurve(L.Callback):
         if self._drawn_points != len(self.points):
             self._draw(trainer)
 
-    def _draw(self, trainer: L.Trainer) -> None:
+    def _draw(self, trainer: L.Trainer) -> Path | None:
+        """Return the folder that now has the curve; None where there is nothing to draw, or it cannot be written."""
         experience = experience_of(trainer)
         if is_dry_run(trainer) or experience.collector is None:
-            return
+            return None
         episodes = experience.collector.episodes
         figure = draw_run(
             self.points,
@@ -86,13 +87,16 @@ class LearningCurve(L.Callback):
             threshold=reward_threshold(experience.eval_env),
             training=(episodes.end_steps, episodes.returns),
         )
-        folder = run_folder(trainer)
         try:
+            folder = run_folder(trainer)
             for suffix in (".png", ".svg"):
                 save_figure(figure, folder / f"learning_curve{suffix}")
         except OSError as error:
             _messages.warning("cannot draw the learning curve, and the run goes on: %s", error)
-        self._drawn_at, self._drawn_points = time.monotonic(), len(self.points)
+            return None
+        finally:
+            self._drawn_at, self._drawn_points = time.monotonic(), len(self.points)
+        return folder
 
     def state_dict(self) -> dict[str, Any]:
         """Return the points as plain numbers."""

@@ -130,8 +130,8 @@ class RenderGif(L.Callback):
         """Draw and log a picture, unless drawing has failed before."""
         if self._is_broken or is_dry_run(trainer):
             return
-        path = run_folder(trainer) / file_name
         try:
+            path = run_folder(trainer) / file_name
             path.parent.mkdir(exist_ok=True)
             draw(path)
         except Exception as error:  # An environment is anybody's code, and no picture is worth a run.

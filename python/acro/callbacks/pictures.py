@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import lightning as L
@@ -36,4 +37,6 @@ def _log_to_tensorboard(logger: TensorBoardLogger, name: str, path: Path, step: 
     # TensorBoard shows an encoded GIF as it is. `add_video` would encode one itself, and needs moviepy for it.
     picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
     writer = logger.experiment._get_file_writer()
-    writer.add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), step)
+    # Whether events can be written, the logger finds out and says.
+    with contextlib.suppress(OSError):
+        writer.add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), step)

@@ -43,6 +43,10 @@ class Events(TensorBoardLogger):
             return
         try:
             write(*arguments)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # Lightning says of a number that could not be written that it is of no kind that can be logged.
+            reason = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(reason, OSError):
+                raise
             self._is_broken = True
-            logger.warning("TensorBoard gets no more events: %s", error)
+            logger.warning("TensorBoard gets no more events: %s", reason)

@@ -23,6 +23,7 @@ from acro.callbacks.gif import RenderGif
 from acro.callbacks.metrics_csv import MetricsCSV
 from acro.callbacks.progress import TrainingProgress
 from acro.callbacks.tensorboard import Events
+from acro.cli.damage import blaming
 from acro.cli.mistakes import explain, explain_class
 from acro.cli.options import (
     DESCRIPTION,
@@ -186,9 +187,11 @@ class FitCLI(LightningCLI):
         """Return a Trainer that writes into the run's folder, which is made once all else was found to be right."""
         experience, model, config = self.datamodule, self.model, self.config
         if self.checkpoint is not None:
-            model.check_resumable(self.checkpoint)
-            experience.check_resumable(self.checkpoint)
-            _check_length(config["trainer"]["max_epochs"], experience.steps_per_epoch, env_steps_of(self.checkpoint))
+            with blaming(self.ckpt_path):
+                model.check_resumable(self.checkpoint)
+                experience.check_resumable(self.checkpoint)
+                steps = env_steps_of(self.checkpoint)
+            _check_length(config["trainer"]["max_epochs"], experience.steps_per_epoch, steps)
         # Asks for the memory, which may not be had.
         experience.setup("fit")
         try:

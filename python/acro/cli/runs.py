@@ -126,8 +126,8 @@ class Run:
     def discard(self) -> None:
         """Remove the folder if nothing was written into it, and the ones that were made for it."""
         if {path.name for path in self.folder.glob("*")} <= {_LOCK}:
-            (self.folder / _LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
+                (self.folder / _LOCK).unlink(missing_ok=True)
                 for folder in (self.folder, *self.made):
                     folder.rmdir()
 

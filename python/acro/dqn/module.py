@@ -448,8 +448,11 @@ class DQN(Learner, L.LightningModule):
         """Continue the counters.
 
         Raises:
-            ValueError: The checkpoint's head is another one.
+            ValueError: The checkpoint's head is another one, or the optimizer's state is missing.
         """
+        if len(states := checkpoint.get("optimizer_states", [None])) != 1:
+            # Lightning would go on with a new optimizer.
+            raise ValueError(f"a checkpoint must have one optimizer's state, got {len(states)}; use another checkpoint")
         counters = checkpoint["dqn"]
         self.check_head(counters)
         self.updates = counters["updates"]
