@@ -70,7 +70,7 @@ def test_policies_kept_of_a_long_run_are_few_and_one_is_of_its_middle() -> None:
         state=SimpleNamespace(fn="fit"),
         sanity_checking=False,
         fast_dev_run=True,
-        datamodule=SimpleNamespace(env_id="", env_kwargs={}),
+        datamodule=SimpleNamespace(eval_env="", eval_env_kwargs={}),
     )
     module: Any = SimpleNamespace(last_evaluation=evaluation)
     gif = RenderGif()
