@@ -85,8 +85,8 @@ class Attach(L.Callback):
         """Label, and start."""
         wrap = self.profile.wrap
         experience: Any = trainer.datamodule  # type: ignore[attr-defined]
-        wrap(experience.collector.env, "step", "environment")
-        wrap(experience.collector, "step", "rest of a round's steps")
+        wrap(experience.collector.places.stepper.env, "step", "environment")
+        wrap(experience.collector, "collect", "rest of a round's steps")
         wrap(experience, "_sample", "sampling")
         # The memory's methods are native and cannot be set on it: they are labelled where they are called.
         experience.collector.memory = Labelled(experience.collector.memory, self.profile)

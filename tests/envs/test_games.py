@@ -49,11 +49,11 @@ def test_a_game_goes_on_to_the_bit(env_id: str, settings: dict[str, Any]) -> Non
     assert experience.collector is not None
     assert other.collector is not None
     for _ in range(60):
-        experience.collector.step(dqn, 0.5)
+        experience.collector.collect(dqn, 0.5, 1)
     other.load_state_dict(experience.state_dict())
     for _ in range(60):
-        experience.collector.step(dqn, 0.5)
-        other.collector.step(dqn, 0.5)
+        experience.collector.collect(dqn, 0.5, 1)
+        other.collector.collect(dqn, 0.5, 1)
     one, same = experience.collector.memory.state_dict(), other.collector.memory.state_dict()
     assert all(np.array_equal(one[name], same[name]) for name in one)
     assert experience.collector.episodes.returns == other.collector.episodes.returns

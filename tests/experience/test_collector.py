@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from acro import ReplayMemory, envs
 from acro.envs.finite import check_finite
-from acro.experience.collector import Collector
+from acro.experience.collector import Collector, Here
 from acro.experience.exploration import EpsilonGreedy
+from acro.experience.stepper import Stepper
 
 MODES = [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED]
 
@@ -39,7 +40,8 @@ def collector_in(env: VectorEnv) -> Collector:
     actions = env.single_action_space
     assert isinstance(actions, gymnasium.spaces.Discrete)
     memory = ReplayMemory.from_spaces(100, env.single_observation_space, actions, num_envs=env.num_envs)
-    return Collector(env, memory, EpsilonGreedy(env.num_envs, int(actions.n)), seed=0)
+    stepper = Stepper(env, EpsilonGreedy(env.num_envs, int(actions.n)), seed=0)
+    return Collector(Here(stepper), memory)
 
 
 def collector(mode: AutoresetMode) -> Collector:
@@ -69,7 +71,7 @@ HAPPENED = [
 def test_every_transition_that_happened_is_stored_and_no_other(mode: AutoresetMode) -> None:
     collecting = collector(mode)
     for _ in range(6 if mode is not AutoresetMode.NEXT_STEP else 8):
-        collecting.step(ActionOfStep(), epsilon=0.0)
+        collecting.collect(ActionOfStep(), 0.0, 1)
 
     assert transitions(collecting.memory) == HAPPENED
 
@@ -78,7 +80,7 @@ def test_every_transition_that_happened_is_stored_and_no_other(mode: AutoresetMo
 def test_finished_episodes_are_logged(mode: AutoresetMode) -> None:
     collecting = collector(mode)
     for _ in range(6 if mode is not AutoresetMode.NEXT_STEP else 8):
-        collecting.step(ActionOfStep(), epsilon=0.0)
+        collecting.collect(ActionOfStep(), 0.0, 1)
 
     assert collecting.episodes.returns == [11 + 12 + 13, 21 + 22]
     assert collecting.episodes.lengths == [3, 2]
@@ -89,9 +91,9 @@ def test_finished_episodes_are_logged(mode: AutoresetMode) -> None:
 def test_environment_is_asked_in_order() -> None:
     collecting = collector(AutoresetMode.SAME_STEP)
     for _ in range(4):
-        collecting.step(ActionOfStep(), epsilon=0.0)
-    assert isinstance(collecting.env, SyncVectorEnv)
-    (env,) = collecting.env.envs
+        collecting.collect(ActionOfStep(), 0.0, 1)
+    assert isinstance(collecting.places, Here)
+    (env,) = collecting.places.stepper.env.envs  # type: ignore[attr-defined]
 
     assert isinstance(env.unwrapped, Corridor)
     assert env.unwrapped.calls == ["reset", "step 0", "step 1", "step 2", "reset", "step 0"]
@@ -104,7 +106,7 @@ def test_environments_that_part_ways_keep_their_own_transitions(mode: AutoresetM
     env.envs[1].reset()
     collecting = collector_in(env)
     for _ in range(40):
-        collecting.step(ActionOfStep(), epsilon=0.5)
+        collecting.collect(ActionOfStep(), 0.5, 1)
 
     columns = collecting.memory.sample(2_000)
     assert (columns.obs[:, 0] == columns.next_obs[:, 0]).all()
@@ -124,7 +126,7 @@ def test_acting_asks_the_network_about_the_current_observations(mode: AutoresetM
 
     collecting = collector(mode)
     for _ in range(4):
-        collecting.step(Recorder(), epsilon=0.0)
+        collecting.collect(Recorder(), 0.0, 1)
 
     # In next-step mode the environment still shows its last observation when it is asked to reset.
     fourth = [[1.0, 3.0]] if mode is AutoresetMode.NEXT_STEP else [[2.0, 0.0]]
@@ -137,7 +139,7 @@ def test_network_is_not_asked_while_everything_is_exploratory() -> None:
             raise AssertionError(obs)
 
     collecting = collector(AutoresetMode.SAME_STEP)
-    collecting.step(Refuses(), epsilon=1.0)
+    collecting.collect(Refuses(), 1.0, 1)
 
     assert collecting.env_steps == 1
 
@@ -145,9 +147,9 @@ def test_network_is_not_asked_while_everything_is_exploratory() -> None:
 def test_state_that_an_environment_cannot_give_leaves_fresh_episodes() -> None:
     first, second = collector(AutoresetMode.SAME_STEP), collector(AutoresetMode.SAME_STEP)
     for _ in range(4):
-        first.step(ActionOfStep(), epsilon=0.5)
+        first.collect(ActionOfStep(), 0.5, 1)
     second.load_state_dict({**first.state_dict(), "env": None})
-    second.step(ActionOfStep(), epsilon=0.0)
+    second.collect(ActionOfStep(), 0.0, 1)
 
     assert transitions(second.memory) == [*transitions(first.memory), ((1, 0), 0, 11, (1, 1), 0.5)]
     assert second.env_steps == 5
@@ -156,10 +158,10 @@ def test_state_that_an_environment_cannot_give_leaves_fresh_episodes() -> None:
 def test_episode_that_cannot_be_played_again_starts_afresh(caplog: pytest.LogCaptureFixture) -> None:
     first, second = collector(AutoresetMode.SAME_STEP), collector(AutoresetMode.SAME_STEP)
     for _ in range(6):
-        first.step(ActionOfStep(), epsilon=0.0)
+        first.collect(ActionOfStep(), 0.0, 1)
     # The corridor counts its episodes, which nothing tells: the third one is a second one now.
     second.load_state_dict(first.state_dict())
-    second.step(ActionOfStep(), epsilon=0.0)
+    second.collect(ActionOfStep(), 0.0, 1)
 
     assert caplog.messages == [
         "environment 0 has another observation after the reset of its open episode: their episodes start afresh, "
@@ -178,7 +180,7 @@ def test_state_of_a_wrapper_around_the_vector_environment_is_missed(caplog: pyte
         collectors.append(collector_in(env))
     first, second = collectors
     for _ in range(6):
-        first.step(nn.Identity(), epsilon=1.0)
+        first.collect(nn.Identity(), 1.0, 1)
     second.load_state_dict(first.state_dict())
 
     assert "environment 1 is shown differently by the vector's wrappers" in caplog.text
@@ -207,12 +209,12 @@ def test_what_is_not_finite_ends_collecting(where: str, value: float, mode: Auto
     env = SyncVectorEnv([CartPoleEnv, lambda: Poisoned(where, value)], autoreset_mode=mode)
     collecting = collector_in(env)
     for _ in range(2):
-        collecting.step(nn.Identity(), epsilon=1.0)
+        collecting.collect(nn.Identity(), 1.0, 1)
 
     with pytest.raises(
         FloatingPointError, match=rf"every {where} must be finite, got .* from environment 1 of .* at step 6"
     ):
-        collecting.step(nn.Identity(), epsilon=1.0)
+        collecting.collect(nn.Identity(), 1.0, 1)
     assert len(collecting.memory) == 4
 
 
@@ -224,6 +226,6 @@ def test_acting_leaves_torchs_global_generator_alone() -> None:
     collecting = collector(AutoresetMode.SAME_STEP)
     before = torch.get_rng_state()
     for _ in range(10):
-        collecting.step(ActionOfStep(), epsilon=0.5)
+        collecting.collect(ActionOfStep(), 0.5, 1)
 
     assert torch.equal(before, torch.get_rng_state())

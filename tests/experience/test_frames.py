@@ -54,7 +54,7 @@ def collected(**settings: Any) -> tuple[Experience, Watching]:
     assert experience.collector is not None
     watching = Watching()
     for _ in range(8):
-        experience.collector.step(watching, 0.0)
+        experience.collector.collect(watching, 0.0, 1)
     return experience, watching
 
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from acro.dqn.heads import MEAN_HEADS, Head, of_actions
 from acro.dqn.munchausen import munchausen_target
-from acro.dqn.noisy import reseed_noise
+from acro.dqn.noisy import NoisyLinear, reseed_noise
 from acro.dqn.rust_network import RustActing
 from acro.replay import Batch
 
@@ -100,13 +100,17 @@ class Learner(nn.Module):
         """The online network while training; in evaluation mode the averaged one, where there is one."""
         return self.q_network if self.training or self.averaged_network is None else self.averaged_network
 
-    def greedy_actions(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
-        """Return the actions of largest value, (N,), in observations (N, ...)."""
+    @property
+    def _rust_acting(self) -> RustActing | None:
         network = self.acting_network
         if network not in self._acting:
             self._acting[network] = RustActing.of(network)
-        fast = self._acting[network]
-        if fast is not None and self._acts_by_means():
+        return self._acting[network] if self._acts_by_means() else None
+
+    def greedy_actions(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Return the actions of largest value, (N,), in observations (N, ...)."""
+        fast = self._rust_acting
+        if fast is not None:
             return fast(obs)
         device = next(self.parameters()).device
         if obs.dtype == np.float64:
@@ -117,12 +121,56 @@ class Learner(nn.Module):
 
     def _acts_by_means(self) -> bool:
         """Whether an action's value is the mean of the network's outputs for it, and nobody looks on."""
+        return type(self.head) in MEAN_HEADS and not self._forward_is_watched()
+
+    def _forward_is_watched(self) -> bool:
         return (
-            type(self.head) in MEAN_HEADS
-            and type(self).forward is Learner.forward
-            and "forward" not in vars(self)
-            and not (self._forward_hooks or self._forward_pre_hooks)
+            type(self).forward is not Learner.forward
+            or "forward" in vars(self)
+            or bool(self._forward_hooks or self._forward_pre_hooks)
         )
+
+    # ---- acting elsewhere
+
+    @property
+    def acts_row_by_row(self) -> bool:
+        """Whether `greedy_actions` of an observation is the same to the bit beside any others."""
+        return self._rust_acting is not None
+
+    def make_policy(self) -> Learner:
+        """Return a copy that chooses actions as this one does while training, on the CPU of another process.
+
+        Raises:
+            ValueError: There is none: the network draws noise, or `forward` is overridden.
+        """
+        if self._forward_is_watched():
+            name = type(self).__name__
+            raise ValueError(
+                f"{name} overrides forward or has hooks, which collectors would not have; use collectors=0"
+            )
+        if any(isinstance(module, NoisyLinear) for module in self.modules()):
+            raise ValueError("a noisy network draws its noise for all environments at once; use collectors=0")
+        policy = Learner(
+            copy.deepcopy(self.q_network).cpu(),
+            copy.deepcopy(self.head),
+            double=False,
+            munchausen_temperature=None,
+            max_grad_norm=None,
+            target_update_every=1,
+            tau=1.0,
+            average_updates=None,
+        )
+        return policy.requires_grad_(False)
+
+    def weights_to_send(self) -> dict[str, NDArray[np.generic]]:
+        """Return the weights that `load_weights` of a policy takes, by name."""
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.q_network.state_dict().items()}
+
+    def load_weights(self, weights: dict[str, NDArray[np.generic]]) -> None:
+        """Act with `weights` from here on; they are copied."""
+        with torch.no_grad():
+            for name, tensor in self.q_network.state_dict().items():
+                tensor.copy_(torch.tensor(weights[name]))
 
     # ---- the rule, for one minibatch
 

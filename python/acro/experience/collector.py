@@ -1,20 +1,16 @@
-"""Stepping the training environments and remembering what happened."""
+"""Remembering what happened in the training environments."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
-from numpy.typing import NDArray
 from torch import nn
 
-from acro import envs
-from acro.envs.finite import check_finite
-from acro.evaluation import greedy_actions
-from acro.experience.exploration import GREEDY, EpsilonGreedy
+from acro.experience.stepper import Step, Stepper
 from acro.replay import ReplayMemory
 
 logger = logging.getLogger(__name__)
@@ -64,127 +60,139 @@ class EpisodeLog:
         self.lengths = state["lengths"].tolist()
 
 
+class Places(Protocol):
+    """Where the environments are stepped: here, or in other processes."""
+
+    num_envs: int
+
+    def start(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str) -> None:
+        """Begin `count` steps of every environment, with the actions of `network` as it is now."""
+
+    def finish(self) -> Step:
+        """Return the steps that were begun, (count, N, ...)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides the next steps but the network."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> dict[int, str]:
+        """Continue from `state`; return why episodes of which environments could not be continued."""
+
+    def close(self) -> None:
+        """End what steps elsewhere; it is started again when it is asked."""
+
+
+class Here:
+    """Environments that are stepped in this process."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        self.stepper = stepper
+        self.num_envs = stepper.env.num_envs
+        self._steps: Step | None = None
+
+    def start(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str) -> None:
+        """Take the steps."""
+        self._steps = self.stepper.steps(network, epsilon, count, device)
+
+    def finish(self) -> Step:
+        """Return them."""
+        assert self._steps is not None
+        steps, self._steps = self._steps, None
+        return steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the environments' state and their exploration's."""
+        return self.stepper.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> dict[int, str]:
+        """Continue from `state`."""
+        return self.stepper.load_state_dict(state)
+
+    def close(self) -> None:
+        """Do nothing: the environments stay."""
+
+
 class Collector:
-    """Acts in a vector environment and stores every transition, in whichever autoreset mode it is.
+    """Stores every transition of the environments, and counts their steps and episodes.
 
     Args:
-        env: Owned by the collector from here on; it is reset at once.
+        places: Where the environments are stepped.
         memory: What receives the transitions.
-        exploration: Mixes exploratory actions into the greedy ones.
-        seed: Environment i is reset with `seed + i`.
-        clip_rewards: Store rewards cut to [-1, 1].
-        life_loss_ends: Store the loss of a life, told by `lives` in the environment's infos, as an episode's end.
     """
 
-    def __init__(
-        self,
-        env: VectorEnv,
-        memory: ReplayMemory,
-        exploration: EpsilonGreedy,
-        *,
-        seed: int,
-        clip_rewards: bool = False,
-        life_loss_ends: bool = False,
-    ) -> None:
-        self.env = env
+    def __init__(self, places: Places, memory: ReplayMemory) -> None:
+        self.places = places
         self.memory = memory
-        self.exploration = exploration
         self.episodes = EpisodeLog()
         self.env_steps = 0
-        self._clip_rewards = clip_rewards
-        self._life_loss_ends = life_loss_ends
-        self._autoreset_mode = env.metadata["autoreset_mode"]
-        self._returns = np.zeros(env.num_envs, dtype=np.float64)
-        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
-        # Environments whose next step only resets them (next-step mode).
-        self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
-        envs.record(env)
-        obs, infos = env.reset(seed=seed)
-        # A copy, here and in `step`: a vector environment may write the next observations into the same array.
-        self._obs = np.array(obs)
-        self._lives = self._lives_in(infos)
-        check_finite(env, 0, self._obs)
+        # Steps that were taken ahead, and are not remembered yet.
+        self._ahead: Step | None = None
+        self._is_ahead = False
 
-    def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> None:
-        """Step every environment once; `num_envs` environment steps."""
-        actions = self.exploration.explore(epsilon)
-        greedy = actions == GREEDY
-        if greedy.any():
-            seen = self._obs if self.memory.frame_stack is None else self.memory.latest(self._obs)
-            actions[greedy] = greedy_actions(network, seen[greedy], device)
-        next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
-        ended = terminated | truncated
-        self.env_steps += self.env.num_envs
-        check_finite(self.env, self.env_steps, next_obs, rewards)
-        self._returns += rewards
-        self._lengths += 1
-        # What is learned from may differ from what happened; episodes and their returns do not.
-        learned = np.clip(rewards, -1.0, 1.0) if self._clip_rewards else rewards
-        final = terminated | self._lost_lives(infos) if self._life_loss_ends else terminated
-        if self._autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._remember_acted(actions, learned, next_obs, final, truncated)
-            self._resetting = ended
-        else:
-            final_obs = next_obs
-            if ended.any():
-                final_obs = _with_final_obs(next_obs, infos)
-                check_finite(self.env, self.env_steps, final_obs)
-            self.memory.extend(self._obs, actions, learned, final_obs, final, truncated)
-            if self._autoreset_mode is AutoresetMode.DISABLED and ended.any():
-                next_obs, _ = self.env.reset(options={"reset_mask": ended})
-        if ended.any():
-            self._finish(ended)
-        self._obs = next_obs.copy()
-
-    def _remember_acted(
+    def collect(
         self,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        next_obs: NDArray[np.generic],
-        terminated: NDArray[np.bool_],
-        truncated: NDArray[np.bool_],
+        network: nn.Module,
+        epsilon: float,
+        count: int,
+        device: torch.device | str = "cpu",
     ) -> None:
+        """Step every environment `count` times, and remember."""
+        if isinstance(self.places, Here):
+            for _ in range(count):
+                self._remember(self.places.stepper.step(network, epsilon, device))
+            return
+        self.places.start(network, epsilon, count, device)
+        self._remember_all(self.places.finish())
+
+    def remember_ahead(self) -> bool:
+        """Remember the steps that were taken ahead; return False where there are none."""
+        if not self._is_ahead:
+            return False
+        self._remember_all(self._finished())
+        self._ahead, self._is_ahead = None, False
+        return True
+
+    def start_ahead(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str = "cpu") -> None:
+        """Begin steps that are remembered in the next round; other processes take them meanwhile."""
+        self.places.start(network, epsilon, count, device)
+        self._is_ahead = True
+
+    def close(self) -> None:
+        """End what steps elsewhere, and keep what was stepped ahead."""
+        if self._is_ahead:
+            with contextlib.suppress(RuntimeError, ValueError):  # What an environment raised was told already.
+                self._finished()
+        self.places.close()
+
+    def _finished(self) -> Step:
+        if self._ahead is None:
+            self._ahead = self.places.finish()
+        return self._ahead
+
+    def _remember_all(self, steps: Step) -> None:
+        for index in range(len(steps.actions)):
+            self._remember(Step(*(column[index] for column in steps)))
+
+    def _remember(self, step: Step) -> None:
         """Store the environments that acted: in one that only reset, the row (last obs -> first obs) never happened."""
-        self._lengths[self._resetting] = 0
-        acted = np.flatnonzero(~self._resetting)
-        self.memory.extend(
-            self._obs[acted],
-            actions[acted],
-            rewards[acted],
-            next_obs[acted],
-            terminated[acted],
-            truncated[acted],
-            envs=acted,
-        )
-
-    def _lives_in(self, infos: dict[str, Any]) -> NDArray[np.int64]:
-        """Return each environment's lives, 0 where it tells none."""
-        return np.asarray(infos.get("lives", np.zeros(self.env.num_envs)), dtype=np.int64)
-
-    def _lost_lives(self, infos: dict[str, Any]) -> NDArray[np.bool_]:
-        before, self._lives = self._lives, self._lives_in(infos)
-        return self._lives < before
-
-    def _finish(self, ended: NDArray[np.bool_]) -> None:
-        for env in np.flatnonzero(ended):
-            self.episodes.append(self.env_steps, float(self._returns[env]), int(self._lengths[env]))
-        self._returns[ended] = 0.0
-        self._lengths[ended] = 0
-        self.exploration.end_episodes(ended)
+        self.env_steps += self.places.num_envs
+        if step.acted.all():
+            self.memory.extend(*step[:6])
+        else:
+            acted = np.flatnonzero(step.acted)
+            self.memory.extend(*(column[acted] for column in step[:6]), envs=acted)
+        for env in np.flatnonzero(step.ended):
+            self.episodes.append(self.env_steps, float(step.returns[env]), int(step.lengths[env]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next steps but the network; `env` is None where it cannot be taken."""
+        # What was taken ahead is a part of it, and the environments stand behind it.
+        ahead = {"ahead": self._finished()._asdict()} if self._is_ahead else {}
         return {
             "memory": self.memory.state_dict(),
-            "exploration": self.exploration.state_dict(),
             "episodes": self.episodes.state_dict(),
-            "env": envs.state_dict(self.env),
             "env_steps": self.env_steps,
-            "obs": np.array(self._obs),
-            "returns": self._returns.copy(),
-            "lengths": self._lengths.copy(),
-            "resetting": self._resetting.copy(),
-            "lives": self._lives.copy(),
+            **self.places.state_dict(),
+            **ahead,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -194,46 +202,13 @@ class Collector:
             ValueError: The memory or the environment is of another kind than the state's.
         """
         self.memory.load_state_dict(state["memory"])
-        self.exploration.load_state_dict(state["exploration"])
         self.episodes.load_state_dict(state["episodes"])
         self.env_steps = state["env_steps"]
-        if state["env"] is None:
-            self.exploration.end_episodes(np.ones(self.env.num_envs, dtype=np.bool_))
-            return
-        self._obs = state["obs"].copy()
-        self._returns[:] = state["returns"]
-        self._lengths[:] = state["lengths"]
-        self._resetting[:] = state["resetting"]
+        self._is_ahead = "ahead" in state
+        self._ahead = Step(**state["ahead"]) if self._is_ahead else None
         # Checkpoints from before lives counted have none.
-        self._lives[:] = state.get("lives", self._lives)
-        restored = envs.load_state_dict(self.env, state["env"])
-        if restored.obs is not None:
-            self._continue_from(restored.obs, restored.differences)
-
-    def _continue_from(self, obs: NDArray[np.generic], differences: dict[int, str]) -> None:
-        """Begin new episodes where the old ones could not be continued, and say why."""
-        if any(
-            index not in differences and now.tobytes() != then.tobytes()
-            for index, (now, then) in enumerate(zip(obs, self._obs, strict=True))
-        ):
-            # A wrapper around the vector environment has a state that nobody gives.
-            obs, _ = self.env.reset()
-            differences = dict.fromkeys(range(self.env.num_envs), "is shown differently by the vector's wrappers")
-        if not differences:
-            return
-        reasons = "; ".join(f"environment {index} {reason}" for index, reason in differences.items())
-        logger.warning("%s: their episodes start afresh, the rest continues exactly", reasons)
-        fresh = list(differences)
-        self._obs[fresh] = obs[fresh]
-        self._returns[fresh], self._lengths[fresh], self._resetting[fresh] = 0.0, 0, False
-        self.exploration.end_episodes(np.isin(np.arange(self.env.num_envs), fresh))
-
-
-def _with_final_obs(next_obs: NDArray[np.generic], infos: dict[str, Any]) -> NDArray[np.generic]:
-    """Put the last observations of ended episodes in place of the first ones of the next (same-step mode)."""
-    if "final_obs" not in infos:
-        return next_obs
-    obs: NDArray[np.generic] = next_obs.copy()
-    for env in np.flatnonzero(infos["_final_obs"]):
-        obs[env] = infos["final_obs"][env]
-    return obs
+        names = ("exploration", "env", "obs", "returns", "lengths", "resetting", "lives")
+        differences = self.places.load_state_dict({name: state[name] for name in names if name in state})
+        if differences:
+            reasons = "; ".join(f"environment {index} {reason}" for index, reason in differences.items())
+            logger.warning("%s: their episodes start afresh, the rest continues exactly", reasons)

@@ -19,10 +19,11 @@ from acro import envs
 from acro.envs.facts import return_range
 from acro.envs.facts import reward_range as known_reward_range
 from acro.evaluation import Episodes
-from acro.experience.collector import Collector
+from acro.experience.collector import Collector, Here, Places
 from acro.experience.environments import check_given, check_same, describe, single_of
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
 from acro.experience.loaders import EpisodeLoader, Rounds
+from acro.experience.stepper import Stepper
 from acro.replay import Batch, ReplayMemory
 from acro.storage.tensors import to_arrays, to_tensors
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 # Every stream of randomness comes from `seed` and one of these, so that no two share their draws.
 _ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
 # What must be the same for a checkpoint to continue.
-_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized", "frame_stack")
+_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized", "frame_stack", "lag")
 
 
 class Experience(L.LightningDataModule):
@@ -77,6 +78,9 @@ class Experience(L.LightningDataModule):
             stored once. None for one without such an axis.
         clip_rewards: Learn from rewards cut to [-1, 1] (Mnih et al. 2015); what is logged are the true ones.
         life_loss_ends: Learn as if an episode ended with each of a game's lives (Mnih et al. 2015); it goes on.
+        collectors: Processes of Ray that step `num_envs / collectors` environments each, for slow ones; 0 steps all of
+            them in this process. On a CPU the bits are the same for every number of them.
+        lag: Rounds by which the weights that act are behind: 0, or 1 to step the environments while the learner learns.
 
     Raises:
         ValueError: A number is out of its range, the environment cannot be made or does not fit, or evaluation cannot
@@ -117,6 +121,8 @@ class Experience(L.LightningDataModule):
         frame_stack: int | None = None,
         clip_rewards: bool = False,
         life_loss_ends: bool = False,
+        collectors: int = 0,
+        lag: int = 0,
     ) -> None:
         super().__init__()
         self._given = env_id if isinstance(env_id, VectorEnv) else None
@@ -129,7 +135,8 @@ class Experience(L.LightningDataModule):
         self.eval_env_kwargs = dict(env_kwargs or {}) if eval_env is None else {}
         # Checkpoints hold no code: of a function they get the name.
         env_id, eval_env = envs.name_of(env_id), None if eval_env is None else envs.name_of(eval_env)
-        self.save_hyperparameters()
+        # Where environments are stepped changes nothing of a run.
+        self.save_hyperparameters(ignore=["collectors"])
         _check(num_envs=num_envs, capacity=capacity, batch_size=batch_size, n_step=n_step, eval_episodes=eval_episodes)
         if capacity < num_envs:
             raise ValueError(f"capacity must be at least num_envs={num_envs}, got {capacity}")
@@ -149,6 +156,17 @@ class Experience(L.LightningDataModule):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must be from 0 to 1, got {value}")
         check_zeta_exponent(zeta_exponent)
+        if collectors < 0 or (collectors and num_envs % collectors):
+            raise ValueError(f"collectors must divide num_envs={num_envs}, or be 0, got {collectors}")
+        if collectors and self._given is not None:
+            raise ValueError("collectors make their environments themselves; give an id or a function, or collectors=0")
+        if frame_stack is not None and (collectors or lag):
+            raise ValueError(
+                f"frame_stack={frame_stack} is made of the memory, which neither collectors nor a lag can see; use "
+                "gymnasium.wrappers.FrameStackObservation, or collectors=0 and lag=0"
+            )
+        if lag not in (0, 1):
+            raise ValueError(f"lag must be 0 or 1, got {lag}")
         if autoreset_mode not in (modes := [mode.value for mode in AutoresetMode]):
             raise ValueError(f"autoreset_mode must be one of {modes}, got {autoreset_mode!r}")
         _check_multiple("steps_per_round", steps_per_round, "num_envs", num_envs)
@@ -172,6 +190,8 @@ class Experience(L.LightningDataModule):
         self.frame_stack = frame_stack
         self.clip_rewards = clip_rewards
         self.life_loss_ends = life_loss_ends
+        self.collectors = collectors
+        self.lag = lag
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
         own = describe(self.env_id if self._given is None else self._given, self.env_kwargs, frame_stack)
         self.observation_space, self.action_space, self._step_limit = own
@@ -228,6 +248,11 @@ class Experience(L.LightningDataModule):
     def num_actions(self) -> int:
         """Actions are the integers from 0 to `num_actions - 1`."""
         return int(self.action_space.n)
+
+    @property
+    def step_limit(self) -> float:
+        """Steps after which a time limit cuts an episode; infinity without one."""
+        return self._step_limit
 
     @property
     def env_steps(self) -> int:
@@ -291,26 +316,67 @@ class Experience(L.LightningDataModule):
             alpha=self.alpha,
             frame_stack=self.frame_stack,
         )
-        env = self._given
-        if env is None:
-            env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self._autoreset_mode, **self.env_kwargs)
-        self.collector = Collector(
-            env,
-            memory,
-            self.make_exploration(),
-            seed=self._derived_seed(_ENVIRONMENT),
-            clip_rewards=self.clip_rewards,
-            life_loss_ends=self.life_loss_ends,
+        self.collector = Collector(self._make_places(memory), memory)
+
+    def _make_places(self, memory: ReplayMemory) -> Places:
+        seed = self._derived_seed(_ENVIRONMENT)
+        if self.collectors == 0:
+            env = self._given
+            if env is None:
+                env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self._autoreset_mode, **self.env_kwargs)
+            stepper = Stepper(
+                env,
+                self.make_exploration(),
+                seed=seed,
+                clip_rewards=self.clip_rewards,
+                life_loss_ends=self.life_loss_ends,
+                see=None if self.frame_stack is None else memory.latest,
+            )
+            return Here(stepper)
+        from acro.experience.collectors import Elsewhere, Part
+
+        if type(self).make_exploration is not Experience.make_exploration:
+            raise ValueError(f"{type(self).__name__} overrides make_exploration; use collectors=0")
+        count = self.num_envs // self.collectors
+        return Elsewhere(
+            [
+                Part(
+                    self.env_id,
+                    self.env_kwargs,
+                    self._autoreset_mode,
+                    self._epsilon_greedy(count, first),
+                    seed,
+                    first,
+                    count,
+                    self.num_envs,
+                    self.clip_rewards,
+                    self.life_loss_ends,
+                )
+                for first in range(0, self.num_envs, count)
+            ]
         )
 
     def make_exploration(self) -> EpsilonGreedy:
         """Return what chooses the exploratory actions; override it for another kind."""
+        return self._epsilon_greedy(self.num_envs, 0)
+
+    def _epsilon_greedy(self, count: int, first: int) -> EpsilonGreedy:
         return EpsilonGreedy(
-            self.num_envs,
+            count,
             self.num_actions,
             zeta_exponent=self.zeta_exponent,
             seed=self._derived_seed(_EXPLORATION),
+            first=first,
         )
+
+    def teardown(self, stage: str) -> None:
+        """End the collectors; a second `fit` starts them again. Environments of this process stay for it."""
+        if stage == "fit" and self.collectors and self.collector is not None:
+            self.collector.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the collectors, which would live on."""
+        self.teardown("fit")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave a round where it is: the module moves it, if need be into the place that a CUDA graph reads."""
@@ -348,9 +414,11 @@ class Experience(L.LightningDataModule):
     def round(self) -> Batch:
         """Step the environments, remember, and return the minibatches (M, B) of the updates that are due."""
         collector, module = self._collecting, cast(L.Trainer, self.trainer).lightning_module
-        due, epsilon = self._updates_due(), self.epsilon
-        for _ in range(self.steps_per_round // self.num_envs):
-            collector.step(module, epsilon, module.device)
+        due, count = self._updates_due(), self.steps_per_round // self.num_envs
+        if not (self.lag and collector.remember_ahead()):
+            collector.collect(module, self.epsilon, count, module.device)
+        if self.lag:
+            collector.start_ahead(module, self.epsilon, count, module.device)
         return self._sample(self._updates_due() - due)
 
     def _sample(self, updates: int) -> Batch:
@@ -380,11 +448,9 @@ class Experience(L.LightningDataModule):
 
     def _check_settings(self, state: dict[str, Any]) -> None:
         found, here = state["settings"], self.hparams
-        differing = [
-            f"{name} is {found.get(name)!r} in it, {here[name]!r} here"
-            for name in _SETTINGS
-            if found.get(name) != here[name]
-        ]
+        # A checkpoint from before a setting existed has what was the only way then.
+        pairs = {name: (found.get(name, 0 if name == "lag" else None), here[name]) for name in _SETTINGS}
+        differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
         if differing:
             raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")
 

@@ -60,15 +60,18 @@ class EpsilonGreedy:
         zeta_exponent: 2 in the paper; None holds each exploratory action for one step (plain epsilon-greedy).
         seed: With its index, seeds the Generator of each environment, so that where an environment is stepped, and
             beside how many others, changes nothing.
+        first: Index of the first environment, where others are stepped elsewhere.
 
     Source: Dabney, Ostrovski and Barreto, "Temporally-Extended epsilon-Greedy Exploration" (2021).
     """
 
-    def __init__(self, num_envs: int, num_actions: int, *, zeta_exponent: float | None = 2.0, seed: int = 0) -> None:
+    def __init__(
+        self, num_envs: int, num_actions: int, *, zeta_exponent: float | None = 2.0, seed: int = 0, first: int = 0
+    ) -> None:
         check_zeta_exponent(zeta_exponent)
         self.num_actions = num_actions
         self.zeta_exponent = zeta_exponent
-        self._generators = [np.random.Generator(np.random.PCG64([seed, index])) for index in range(num_envs)]
+        self._generators = [np.random.Generator(np.random.PCG64([seed, first + index])) for index in range(num_envs)]
         self._held_actions = np.zeros(num_envs, dtype=np.int64)
         self._remaining_steps = np.zeros(num_envs, dtype=np.int64)
 

@@ -1,0 +1,78 @@
+"""Ray, started for as long as a sweep or a run needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+_QUIET = {
+    # Nobody is told that somebody uses Ray.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Trials keep their own logs, and Ctrl-C is the sweep's own.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # A trial that fails before its first evaluation has no metric; it says so itself.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # A trial that is stopped early draws its curve before its worker takes the next one.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+def find_ray(feature: str) -> Any:
+    """Return the module `ray`, which is not part of acro's own requirements.
+
+    Raises:
+        ImportError: It is not installed; the message says what to do for `feature`.
+    """
+    # Ray reads them when it is imported.
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        return importlib.import_module("ray")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{feature} needs Ray, which is not installed; pip install 'acro-dqn[ray]'") from error
+
+
+@contextlib.contextmanager
+def connected(
+    feature: str, *, address: str | None = None, num_cpus: int | None = None, least_cpus: int = 1
+) -> Iterator[Any]:
+    """Start Ray here, or join a cluster; yield the module. What was started is ended with the block.
+
+    Args:
+        feature: What needs it, for an error's sentence.
+        address: Of a cluster: "auto", "HOST:PORT" or "ray://HOST:PORT"; None takes the environment's RAY_ADDRESS, and
+            where there is none starts Ray on this machine.
+        num_cpus: CPUs of this machine that it may use; None for all.
+        least_cpus: As many it says to have at least: processes that wait most of the time share what there is.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ConnectionError: There is no cluster at `address`.
+    """
+    ray = find_ray(feature)
+    if ray.is_initialized():
+        yield ray
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        options |= {"num_cpus": num_cpus or max(os.cpu_count() or 1, least_cpus), "include_dashboard": False}
+    else:
+        # A worker of another machine knows this process's environment by what it is given.
+        options |= {"address": address, "runtime_env": {"env_vars": _QUIET}}
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        raise ConnectionError(f"--address {address}: no Ray cluster answers there; start one with ray start") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,131 @@
+"""Where environments are stepped changes nothing of what happens in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from differences import differences
+from gymnasium.vector import AutoresetMode
+from runs import last_checkpoint, train
+
+from acro import DQN, Experience, QNetwork
+from acro.dqn.rust_network import RustActing
+from acro.experience.collectors import Part
+from acro.experience.exploration import EpsilonGreedy
+from acro.experience.stepper import Stepper, merge_states, side_by_side, split_state
+
+ENVS = 8
+
+
+def parts(count: int, env_id: str, mode: AutoresetMode) -> list[Stepper]:
+    """Return the environments, `count` in each place."""
+    kwargs = {"max_episode_steps": 20}
+    return [
+        Part(env_id, kwargs, mode, EpsilonGreedy(count, 2, seed=5, first=first), 3, first, count, ENVS).make()
+        for first in range(0, ENVS, count)
+    ]
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "acro/Acrobot-v1"])
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_environments_in_several_places_go_the_same_way(env_id: str, mode: AutoresetMode) -> None:
+    size = {"CartPole-v1": 4, "acro/Acrobot-v1": 6}[env_id]
+    module = DQN(size, 2, hidden=(16, 16))
+    (whole,) = parts(ENVS, env_id, mode)
+    expected = whole.steps(module, 0.2, 60)
+
+    for count in (1, 2, 4):
+        places = parts(count, env_id, mode)
+        found = side_by_side([place.steps(module, 0.2, 60) for place in places])
+        assert differences(found._asdict(), expected._asdict()) == []
+        merged = merge_states([place.state_dict() for place in places], [count] * len(places))
+        assert differences(merged, whole.state_dict()) == []
+
+
+def test_state_of_some_places_continues_in_others() -> None:
+    module = DQN(4, 2, hidden=(16, 16))
+    before, after = (parts(count, "CartPole-v1", AutoresetMode.SAME_STEP) for count in (4, 2))
+    for place in before:
+        place.steps(module, 0.2, 30)
+    state = merge_states([place.state_dict() for place in before], [4, 4])
+    for index, place in enumerate(after):
+        assert place.load_state_dict(split_state(state, 2 * index, 2, ENVS)) == {}
+
+    expected = side_by_side([place.steps(module, 0.2, 30) for place in before])
+    found = side_by_side([place.steps(module, 0.2, 30) for place in after])
+    assert differences(found._asdict(), expected._asdict()) == []
+
+
+@pytest.mark.parametrize(
+    ("inputs", "network"),
+    [
+        (6, {"hidden": (128, 128)}),
+        (4, {"hidden": (64, 64), "dueling": True}),
+        (8, {"hidden": (256, 256), "outputs_per_action": 32, "layer_norm": True}),
+        (200, {"hidden": (120, 84)}),
+        (3, {"hidden": ()}),
+    ],
+)
+def test_action_is_the_same_beside_any_others(inputs: int, network: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    acting = RustActing.of(QNetwork(inputs, 4, **network))
+    assert acting is not None
+    values = acting._network.forward
+    obs = np.random.default_rng(0).normal(size=(40, inputs)).astype(np.float32)
+    flat = acting._flat.numpy()
+    whole = values(flat, obs)
+
+    for rows in range(2, 40):
+        assert values(flat, obs[:rows]).tobytes() == whole[:rows].tobytes()
+    np.testing.assert_array_equal(np.concatenate([acting(row[np.newaxis]) for row in obs]), acting(obs))
+
+
+def test_policy_acts_as_its_module_does_with_the_weights_that_are_sent() -> None:
+    module, obs = DQN(4, 3, hidden=(8,)), np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    policy = module.make_policy()
+    with torch.no_grad():
+        for parameter in module.q_network.parameters():
+            parameter.mul_(-1.0)
+
+    assert (policy.greedy_actions(obs) != module.greedy_actions(obs)).any()
+    policy.load_weights(module.weights_to_send())
+    np.testing.assert_array_equal(policy.greedy_actions(obs), module.greedy_actions(obs))
+
+
+def test_what_would_act_otherwise_elsewhere_is_refused() -> None:
+    class Own(DQN):
+        def forward(self, obs: torch.Tensor) -> torch.Tensor:
+            return super().forward(obs)
+
+    with pytest.raises(
+        ValueError, match="Own overrides forward or has hooks, which collectors would not have; use collectors=0"
+    ):
+        Own(4, 2).make_policy()
+    with pytest.raises(ValueError, match="a noisy network draws its noise for all environments at once"):
+        DQN(4, 2, noisy=True).make_policy()
+
+
+def test_collectors_and_lag_are_checked() -> None:
+    with pytest.raises(ValueError, match="collectors must divide num_envs=8, or be 0, got 3"):
+        Experience("CartPole-v1", num_envs=8, collectors=3)
+    with pytest.raises(ValueError, match="lag must be 0 or 1, got 2"):
+        Experience("CartPole-v1", lag=2)
+
+
+def test_run_with_a_lag_resumes_exactly(tmp_path: Path) -> None:
+    for folder in ("straight", "stopped"):
+        (tmp_path / folder).mkdir()
+    lagging = {"data": {"lag": 1}, "env_id": "CartPole-v1"}
+    train(tmp_path / "straight", epochs=3, **lagging)  # type: ignore[arg-type]
+    train(tmp_path / "stopped", epochs=3, stop_after=11, **lagging)  # type: ignore[arg-type]
+    train(tmp_path / "stopped", epochs=3, resume=True, **lagging)  # type: ignore[arg-type]
+
+    straight, stopped = (last_checkpoint(tmp_path / name) for name in ("straight", "stopped"))
+    for name in ("state_dict", "optimizer_states", "Experience"):
+        assert differences(straight[name], stopped[name]) == []
+    # What was stepped ahead, with the weights of the round before, is a part of it.
+    assert straight["Experience"]["collector"]["ahead"]["actions"].shape == (4, 4)
