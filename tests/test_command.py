@@ -16,7 +16,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
     assert main([]) == 0
 
     listed = capsys.readouterr().out
-    assert all(f"\n  {name} " in listed for name in ("fit", "play", "plot", "doctor"))
+    assert all(f"\n  {name} " in listed for name in ("fit", "play", "plot", "sweep", "doctor"))
 
 
 def test_list_and_doctor_need_neither_torch_nor_lightning() -> None:
@@ -48,7 +48,7 @@ def test_unknown_command_is_an_error_that_names_the_commands(capsys: pytest.Capt
     assert main(["train"]) == 2
 
     assert capsys.readouterr().err == (
-        "error: COMMAND must be one of fit, play, plot, doctor, got train; see acro --help\n"
+        "error: COMMAND must be one of fit, play, plot, sweep, doctor, got train; see acro --help\n"
     )
 
 

@@ -12,6 +12,7 @@ _COMMANDS = {
     "fit": "train an agent, and leave a run folder",
     "play": "play a trained agent, and say how well it does",
     "plot": "draw the learning curves of runs",
+    "sweep": "train many runs on Ray: seeds, grids, searches",
     "doctor": "print what a report of a bug needs",
 }
 
@@ -19,7 +20,7 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name; return its exit code, 2 where there is none of that name."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv and argv[0] in ("fit", "play", "plot"):
+    if argv and argv[0] in ("fit", "play", "plot", "sweep"):
         command: int = importlib.import_module(f"acro.{argv[0]}").main(argv[1:])
         return command
     return run_command(_other, argv)

@@ -44,6 +44,7 @@ def _train(cli: FitCLI) -> int:
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from acro.cli.parser import describe_start
+    from acro.cli.result import play_held_out
 
     logger.info(describe_start(cli))
     cli.run.remove_leftovers()
@@ -54,7 +55,8 @@ def _train(cli: FitCLI) -> int:
         if cli.trainer.received_sigterm:
             # It came after the last round, where the Trainer does not look any more.
             raise SIGTERMException
-        _finish(cli, time.monotonic() - started)
+        logger.info("playing %d episodes from new starts", cli.datamodule.held_out_episodes().episodes)
+        print(play_held_out(cli, time.monotonic() - started), flush=True)
     except SIGTERMException:
         logger.info("stopped at step %d; %s", cli.datamodule.env_steps, _how_to_continue(cli))
         return cli.interrupts.exit_code
@@ -70,28 +72,6 @@ def _train(cli: FitCLI) -> int:
         logger.info("left at once; %s", _how_to_continue(cli))
         return 130
     return 0
-
-
-def _finish(cli: FitCLI, seconds: float) -> None:
-    """Play the best checkpoint from starts that never served to choose it; keep the result and print it."""
-    import yaml
-
-    from acro.cli.result import describe, describe_solved, solved_step, write_result
-    from acro.envs.facts import reward_threshold
-
-    run, model, experience = cli.run, cli.model, cli.datamodule
-    logger.info("playing %d episodes from new starts", experience.held_out_episodes().episodes)
-    best = run.best_checkpoint if run.best_checkpoint.is_file() else None
-    cli.trainer.test(model, datamodule=experience, ckpt_path=best, weights_only=True, verbose=False)
-    evaluation, threshold = model.last_evaluation, reward_threshold(experience.eval_env)
-    step = solved_step(threshold, cli.curve.evaluations)
-    facts = {"env_id": str(experience.env_id), "steps": experience.env_steps, "seconds": seconds}
-    facts |= {"solved_return": threshold, "solved_step": step}
-    try:
-        write_result(run.result, evaluation, yaml.safe_load(cli.config_text), **facts)
-    except OSError as error:
-        logger.warning("cannot write %s: %s", run.result, error)
-    print(f"{describe(evaluation)}{describe_solved(threshold, step)}; {run.folder}", flush=True)
 
 
 def _how_to_continue(cli: FitCLI) -> str:

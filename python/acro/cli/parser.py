@@ -45,16 +45,44 @@ from acro.storage.files import replacing
 
 
 @contextmanager
-def prepared(argv: Sequence[str]) -> Iterator[FitCLI]:
+def prepared(argv: Sequence[str], run: Run | None = None) -> Iterator[FitCLI]:
     """Parse and check everything, then make and lock the run's folder; nothing is written before.
+
+    Args:
+        argv: The command line.
+        run: The folder of a new run; None takes the next one of its name.
 
     Raises:
         ValueError: The arguments make no sense together, or the Trainer does not take them.
         OSError: A file cannot be read, or the folder cannot be written.
     """
+    with _mistakes_told():
+        cli = FitCLI(argv, run)
+    try:
+        yield cli
+    finally:
+        cli.lock.release()
+        cli.run.discard()
+
+
+def checked_settings(argv: Sequence[str]) -> dict[str, Any]:
+    """Return every setting of the run that `argv` would make, which is made as far as its Trainer; writes nothing.
+
+    Raises:
+        ValueError: The arguments make no sense together, or the Trainer does not take them.
+        OSError: A file cannot be read.
+    """
+    with _mistakes_told():
+        settings: dict[str, Any] = yaml.safe_load(CheckedCLI(argv).config_text)
+    return settings
+
+
+@contextmanager
+def _mistakes_told() -> Iterator[None]:
+    """Tell what Lightning and jsonargparse find wrong in one sentence."""
     _quieten_lightning()
     try:
-        cli = FitCLI(argv)
+        yield
     except MisconfigurationException as error:
         text = " ".join(str(error).split())
         if "backend found" in text:
@@ -65,11 +93,6 @@ def prepared(argv: Sequence[str]) -> Iterator[FitCLI]:
         if explained is None:
             raise
         raise ValueError(explained) from error
-    try:
-        yield cli
-    finally:
-        cli.lock.release()
-        cli.run.discard()
 
 
 def _quieten_lightning() -> None:
@@ -97,8 +120,9 @@ class FitCLI(LightningCLI):
         curve: Knows every evaluation.
     """
 
-    def __init__(self, args: Sequence[str]) -> None:
+    def __init__(self, args: Sequence[str], new_run: Run | None = None) -> None:
         self.resumed: Run | None = None
+        self.new_run = new_run
         self.ckpt_path: Path | None = None
         self.checkpoint: dict[str, Any] | None = None
         self.run: Run
@@ -196,7 +220,7 @@ class FitCLI(LightningCLI):
         experience.setup("fit")
         try:
             name = folder_name(config["name"] or config["preset"] or config["data"]["env_id"])
-            self.run = self.resumed or Run.new(Path(config["trainer"]["default_root_dir"]), name)
+            self.run = self.resumed or self.new_run or Run.new(Path(config["trainer"]["default_root_dir"]), name)
             self.lock = self.run.lock()
         except BlockingIOError:
             raise
@@ -249,6 +273,17 @@ class FitCLI(LightningCLI):
         config = SaveConfig(self.run.config, self.config_text)
         # `SaveBest` before `SaveLast`: what last.ckpt says of the best one must be up to date.
         return [*shown, config, SaveBest(self.run.best_checkpoint), SaveLast(self.run.last_checkpoint)]
+
+
+class CheckedCLI(FitCLI):
+    """What `FitCLI` parses and makes, but for the run's folder and what writes into it."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Return a Trainer that writes nothing."""
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer: L.Trainer = LightningCLI.instantiate_trainer(self, **{**kwargs, **quiet})
+        check_trainer(trainer)
+        return trainer
 
 
 class SaveConfig(L.Callback):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from acro.cli.runs import comparable_settings
 from acro.cli.versions import versions
@@ -16,6 +18,36 @@ from acro.drawing.panels import format_return
 from acro.envs.facts import reward_threshold
 from acro.evaluation import Evaluation
 from acro.storage.files import replacing
+
+if TYPE_CHECKING:
+    from acro.cli.parser import FitCLI
+
+logger = logging.getLogger("acro")
+
+
+def play_held_out(cli: FitCLI, seconds: float) -> str:
+    """Play the best checkpoint from starts that never served to choose it, and keep the result.
+
+    Args:
+        cli: The run, trained to its end.
+        seconds: What this process took for it.
+
+    Returns:
+        The result in one line.
+    """
+    run, model, experience = cli.run, cli.model, cli.datamodule
+    best = run.best_checkpoint if run.best_checkpoint.is_file() else None
+    cli.trainer.test(model, datamodule=experience, ckpt_path=best, weights_only=True, verbose=False)
+    evaluation, threshold = model.last_evaluation, reward_threshold(experience.eval_env)
+    step = solved_step(threshold, cli.curve.evaluations)
+    facts = {"env_id": str(experience.env_id), "steps": experience.env_steps, "seconds": seconds}
+    facts |= {"solved_return": threshold, "solved_step": step}
+    facts["at_limit"] = int((evaluation.lengths >= experience.step_limit).sum())
+    try:
+        write_result(run.result, evaluation, yaml.safe_load(cli.config_text), **facts)
+    except OSError as error:
+        logger.warning("cannot write %s: %s", run.result, error)
+    return f"{describe(evaluation)}{describe_solved(threshold, step)}; {run.folder}"
 
 
 def describe(evaluation: Evaluation) -> str:

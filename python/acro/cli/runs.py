@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,12 @@ class Run:
                 (self.folder / _LOCK).unlink(missing_ok=True)
                 for folder in (self.folder, *self.made):
                     folder.rmdir()
+
+    def clear(self) -> None:
+        """Delete what an attempt left that never saved a checkpoint; the lock must be held."""
+        for path in self.folder.glob("*"):
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def remove_leftovers(self) -> None:
         """Delete the temporary files of saves that a killed process did not finish."""

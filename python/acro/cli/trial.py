@@ -1,0 +1,115 @@
+"""One trial of a sweep: the run that `acro.fit` makes, in a process that may have made others before."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, cast
+
+import lightning as L
+import yaml
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from acro.callbacks.clock import TrainingClock
+from acro.callbacks.curve import LearningCurve
+from acro.callbacks.run import experience_of
+from acro.cli.parser import FitCLI, env_steps_of, prepared
+from acro.cli.result import play_held_out
+from acro.cli.runs import Run
+from acro.cluster.trials import SETTINGS, Trial
+from acro.storage.files import replacing
+
+# A machine that was lost may hold the lock of its run until its processes have noticed.
+_PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+
+# Called after each epoch with environment steps, the last evaluation's mean and the best one's.
+Report = Callable[[int, float, float], None]
+
+
+def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> None:
+    """Train `trial` to its end, from its last checkpoint if it has one; do nothing if it is finished.
+
+    A run that fails leaves `error.txt`, with a traceback. Call it in any thread.
+
+    Args:
+        trial: What to train.
+        report: Called after each epoch; where it raises SystemExit, the run is stopped for better ones.
+        is_stopping: Asked between rounds; from its first True on, the run saves and ends.
+    """
+    run = Run(trial.folder, trial.group, trial.version)
+    if run.result.is_file() or is_stopping():
+        return
+    arguments = [*trial.arguments, f"--seed_everything={trial.seed}"]
+    if run.last_checkpoint.is_file():
+        # What the folder names was named by the sweep's own arguments, which `acro.sweep --resume` checks.
+        arguments += [f"--ckpt_path={run.last_checkpoint}", "--trust_config"]
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with replacing(run.folder.parent / SETTINGS) as file:
+        file.write(yaml.safe_dump(dict(trial.settings), sort_keys=False).encode())
+    trial.error.unlink(missing_ok=True)
+    trial.pruned.unlink(missing_ok=True)
+    try:
+        _wait_for_lock(run)
+        with prepared(arguments, run) as cli:
+            _train(cli, Follower(cli.curve, report, is_stopping))
+    except SIGTERMException:
+        return
+    except SystemExit:
+        trial.pruned.touch()
+        raise
+    except Exception:  # An environment is anybody's code; the other trials go on.
+        run.folder.mkdir(parents=True, exist_ok=True)
+        trial.error.write_text(traceback.format_exc())
+
+
+class Follower(L.Callback):
+    """Reports a run's epochs, and stops it between rounds when it is asked to."""
+
+    def __init__(self, curve: LearningCurve, report: Report, is_stopping: Callable[[], bool]) -> None:
+        self._curve = curve
+        self._report = report
+        self._is_stopping = is_stopping
+        self._asked_at = 0.0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Stop as after SIGTERM, for which no thread but the main one can wait."""
+        now = time.monotonic()
+        if now - self._asked_at > _POLL_SECONDS:
+            self._asked_at = now
+            if self._is_stopping():
+                trainer._signal_connector.received_sigterm = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report, now that the epoch's checkpoint is saved."""
+        means = [mean for _, mean in self._curve.evaluations]
+        if means:
+            self._report(experience_of(trainer).env_steps, means[-1], max(means))
+
+
+def _train(cli: FitCLI, follower: Follower) -> None:
+    if cli.checkpoint is None:
+        cli.run.clear()
+    cli.run.remove_leftovers()
+    resumed_step = None if cli.checkpoint is None else env_steps_of(cli.checkpoint)
+    # The clock is the first, the follower the last: what checkpoints cost is training's, and they are saved before.
+    callbacks = cast(Any, cli.trainer).callbacks
+    callbacks.insert(0, TrainingClock(cli.run.folder / "seconds.csv", resumed_step))
+    callbacks.append(follower)
+    started = time.monotonic()
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.ckpt_path, weights_only=True)
+    play_held_out(cli, time.monotonic() - started)
+
+
+def _wait_for_lock(run: Run) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            run.lock().release()
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return

@@ -1,0 +1,1 @@
+"""Many runs on Ray: sweeps, their tables and their reports."""
