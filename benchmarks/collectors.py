@@ -1,0 +1,195 @@
+"""Slow environments stepped by collectors: `python -m benchmarks.collectors [--quick]`.
+
+Steps a second of an environment that takes 5 ms a step, in 16 environments, for several numbers of collectors, with the
+weights that each run ends with; a run through kills; and what a learner loses to collecting when it is one round
+behind. Stored as `benchmarks/results/collectors.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import lightning as L
+import numpy as np
+import torch
+
+from acro import DQN, Experience
+from benchmarks import results
+
+NUM_ENVS, STEPS_PER_ROUND = 16, 64
+SLOW_SECONDS, FAST_SECONDS = 0.005, 0.0001
+
+
+class Simulator(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """CartPole that takes `seconds` for a step: it waits for them, or computes where they are too few to sleep."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seconds: float) -> None:
+        super().__init__(env)
+        self._seconds = seconds
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take the step, and the time."""
+        if self._seconds >= 0.001:
+            time.sleep(self._seconds)
+        else:
+            end = time.perf_counter() + self._seconds
+            while time.perf_counter() < end:
+                pass
+        return super().step(action)
+
+
+def make_env(seconds: float) -> gymnasium.Env[Any, Any]:
+    """Make one."""
+    return Simulator(gymnasium.make("CartPole-v1"), seconds)
+
+
+class Watch(L.Callback):
+    """Seconds of each epoch's rounds, and of those the ones that were spent on waiting for steps."""
+
+    def __init__(self) -> None:
+        self.epochs: list[float] = []
+        self.waited: list[float] = []
+        self._began = self._waiting = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Time the calls to where the environments are."""
+        places: Any = trainer.datamodule.collector.places  # type: ignore[attr-defined]
+        for name in ("start", "finish"):
+            setattr(places, name, self._timed(getattr(places, name)))
+
+    def _timed(self, call: Any) -> Any:
+        def timed(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*arguments)
+            finally:
+                self._waiting += time.perf_counter() - start
+
+        return timed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start."""
+        self._began, self._waiting = time.perf_counter(), 0.0
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop: the rounds of the epoch are done."""
+        self.epochs.append(time.perf_counter() - self._began)
+        self.waited.append(self._waiting)
+
+
+def train(
+    seconds: float, collectors: int, lag: int, epochs: int, rounds: int, *, num_envs: int = NUM_ENVS, kills: int = 0
+) -> tuple[Watch, str, int]:
+    """Train; return the times, a hash of the weights, and how many collectors were killed."""
+    torch.set_num_threads(1)
+    experience = Experience(
+        "benchmarks.collectors:make_env",
+        num_envs=num_envs,
+        steps_per_round=STEPS_PER_ROUND,
+        steps_per_epoch=rounds * STEPS_PER_ROUND,
+        learning_starts_steps=STEPS_PER_ROUND,
+        updates_per_step=1.0,
+        eval_episodes=1,
+        env_kwargs={"seconds": seconds},
+        collectors=collectors,
+        lag=lag,
+    )
+    module, watch = DQN(experience.observation_size, experience.num_actions), Watch()
+    over = threading.Event()
+    struck: list[int] = []
+    killer = threading.Thread(target=_kill_now_and_then, args=(kills, over, struck))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=epochs,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+            callbacks=[watch],
+        )
+        killer.start()
+        try:
+            trainer.fit(module, experience)
+        finally:
+            over.set()
+            killer.join()
+    weights = b"".join(tensor.numpy().tobytes() for tensor in module.state_dict().values())
+    return watch, hashlib.sha256(weights).hexdigest()[:12], len(struck)
+
+
+def _kill_now_and_then(kills: int, over: threading.Event, struck: list[int]) -> None:
+    draw = random.Random(0)
+    while len(struck) < kills and not over.wait(draw.uniform(0.2, 1.5)):
+        actors = _actors()
+        if actors:
+            chosen = draw.choice(actors)
+            os.kill(chosen, signal.SIGKILL)
+            struck.append(chosen)
+
+
+def _actors() -> list[int]:
+    """Return the collectors' processes, which Ray names so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::_Actor"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def main() -> int:
+    """Measure, print and store; return 1 where weights differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="collectors 0 and 2, two epochs, one kill")
+    arguments = parser.parse_args()
+    numbers, epochs, rounds, kills = ([0, 2], 2, 4, 1) if arguments.quick else ([0, 1, 2, 4, 8], 4, 16, 20)
+    rates, hashes = {}, {}
+    for collectors in numbers:
+        watch, hashes[collectors], _ = train(SLOW_SECONDS, collectors, 0, epochs, rounds)
+        # Without the first epoch, in which the collectors start.
+        rates[collectors] = rounds * STEPS_PER_ROUND / float(np.median(watch.epochs[1:]))
+    rows = [
+        [collectors, f"{rate:.0f}", f"{rate / rates[0]:.2f}", hashes[collectors]] for collectors, rate in rates.items()
+    ]
+    columns = ["collectors", "steps/s", "times as many as 0", "SHA-256 of the weights"]
+    tables = [results.Table("5 ms a step, 16 environments; bars: 4 collectors 3.5, 8 collectors 6.5", columns, rows)]
+    # Long enough for every kill, and for the starts of those that take their places.
+    long = epochs * (1 if arguments.quick else 6)
+    _, straight, _ = train(SLOW_SECONDS, 4, 0, long, rounds)
+    _, killed, struck = train(SLOW_SECONDS, 4, 0, long, rounds, kills=kills)
+    columns = ["collectors killed", "weights without", "weights with"]
+    tables.append(results.Table("A run through kills", columns, [[struck, straight, killed]]))
+    watch, _, _ = train(FAST_SECONDS, 1, 1, epochs, 4 * rounds, num_envs=8)
+    share = sum(watch.waited[1:]) / sum(watch.epochs[1:])
+    caption = "0.1 ms a step, 1 collector, lag 1; bar: 10%"
+    tables.append(results.Table(caption, ["share of the learner's time lost"], [[f"{share:.1%}"]]))
+    for table in tables:
+        results.show(table)
+    notes = [
+        "An epoch's rounds, without its evaluation; medians of the epochs after the first. 64 steps a round, an update "
+        "a step.",
+        "Lost is the time in which the learner sends weights and waits for steps.",
+    ]
+    print(results.save("collectors", "Collectors on Ray", tables, notes=notes))
+    return 0 if len({*hashes.values()}) == 1 and straight == killed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
