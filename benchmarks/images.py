@@ -228,7 +228,7 @@ def share_table(rounds: int) -> results.Table:
     for number in range(rounds + 2):
         start = time.process_time()
         for _ in range(steps):
-            collector.step(dqn, 0.1)
+            collector.collect(dqn, 0.1, 1)
         acted = time.process_time()
         dqn.learn(collector.memory.sample((updates, experience.batch_size), n_step=3).as_tensors())
         # The first rounds make what is made once.
