@@ -120,7 +120,8 @@ def run_search(
         {dimension.name: dimension.distribution() for dimension in space},
         metric=_METRIC,
         mode="max",
-        seed=search.seed,
+        # A seed that was used would draw the known ones again.
+        seed=search.seed + len(search.known),
     )
     for settings, score in search.known:
         optuna.add_evaluated_point(
