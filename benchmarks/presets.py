@@ -135,6 +135,7 @@ def _seeds_table(outcomes: Sequence[Outcome], threshold: float | None) -> result
         "median",
         "worst",
         "at limit",
+        "last",
         "all training s",
     ]
     rows = [

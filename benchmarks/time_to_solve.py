@@ -22,6 +22,7 @@ from typing import Any
 
 import lightning as L
 
+from acro.cli.options import read_preset
 from acro.evaluation import evaluate
 from benchmarks import jax_peer, presets
 from benchmarks.results import Table, pin_to_one_core, save, show
@@ -42,14 +43,15 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     arguments.add_argument("--quick", action="store_true", help="one seed, few steps")
     given = arguments.parse_args()
-    presets.prepare()
     pin_to_one_core()
-    settings = presets.read_preset("acrobot")
+    warnings.simplefilter("ignore")
+    epochs = read_preset("acrobot")["trainer"]["max_epochs"]
     seeds, sb3_steps = (given.seeds[:1], 2_048) if given.quick else (given.seeds, SB3_STEPS)
 
     data: list[dict[str, Any]] = []
     for seed in seeds:
-        outcome = presets.train(settings, seed)
+        with tempfile.TemporaryDirectory() as folder:
+            (outcome,) = presets.train("acrobot", epochs, [seed], 1, Path(folder))
         sb3_step, sb3_seconds = solve_with_sb3(seed, sb3_steps)
         data.append(
             {

@@ -39,7 +39,7 @@ class Corridor(gymnasium.Env[Observation, np.int64]):
         return self.places.copy(), -1.0, bool(at_the_door), False, {}
 
 
-gymnasium.register("examples/Corridor-v0", entry_point=Corridor, max_episode_steps=100)
+gymnasium.register("examples/Corridor-v0", entry_point=f"{__name__}:Corridor", max_episode_steps=100)
 
 
 def main(epochs: int = 12) -> Evaluation:

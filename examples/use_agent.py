@@ -25,4 +25,4 @@ def main(run: str | Path, env_id: str = "acro/Acrobot-v1", seed: int = 0) -> flo
 
 
 if __name__ == "__main__":
-    print(main(*sys.argv[1:]))
+    print(main(sys.argv[1]))

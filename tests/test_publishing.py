@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -34,10 +33,8 @@ def test_readme_on_an_index_has_absolute_links_to_files_that_there_are(script: M
     assert {"docs/images/progress.gif", "docs/images/learning_curve.png"} <= pictures
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")
 def test_project_gets_its_addresses_and_stays_what_it_was(script: ModuleType) -> None:
-    import tomllib
-
+    tomllib = pytest.importorskip("tomllib", reason="it came with Python 3.11")
     text = (ROOT / "pyproject.toml").read_text()
     before, after = tomllib.loads(text), tomllib.loads(script.with_urls(text, REPOSITORY))
 

@@ -50,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = shared / "site"
     with FileLock(shared / "site.lock"):
         if not built.exists():
-            command = [sys.executable, ROOT / ".ci" / "build_docs.py", "--as-kept", built]
+            command = [sys.executable, str(ROOT / ".ci" / "build_docs.py"), "--as-kept", str(built)]
             environment = {**os.environ, "ACRO_REPOSITORY": REPOSITORY}
             result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             assert (result.returncode, result.stderr) == (0, "")

@@ -30,6 +30,7 @@ def test_killed_collector_is_replaced_and_no_bit_is_another(lag: int, ray_cluste
         assert differences(here[name], elsewhere[name]) == []
 
 
+@pytest.mark.slow
 def test_run_goes_on_with_another_number_of_collectors(ray_cluster: Path, tmp_path: Path) -> None:
     straight = ran(tmp_path / "straight")
     (tmp_path / "moved").mkdir()

@@ -103,6 +103,7 @@ def _interrupt_when(path: Path) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_search_draws_with_optuna_and_goes_on_where_it_was(
     ray_cluster: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

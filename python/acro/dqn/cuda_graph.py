@@ -103,7 +103,7 @@ class CapturedRounds:
                     tensor.copy_(value)
 
         current = torch.cuda.current_stream(device)
-        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(device)
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UP_ROUNDS):
@@ -145,7 +145,7 @@ def plain_round(learner: Learner, optimizer: FlatAdam, inputs: Mapping[str, Tens
                     own.lerp_(other, share)
         loss, td_error = learner.loss(minibatch)  # (), (B,)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         learner.clip()
         td_errors.append(td_error)
     return torch.stack(td_errors)
