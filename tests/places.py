@@ -17,6 +17,7 @@ import lightning as L
 from acro import fit
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif
+from acro.cli import result
 from acro.dqn import DQN
 from acro.experience import Experience
 from acro.experience.collector import Collector
@@ -115,9 +116,9 @@ def watch(path: Path, moment: Moment, tell: Callable[[], object]) -> None:
     here = Here(path, moment, tell)
     here.within(fit, "main", "starting")
     here.within(fit, "_train", "between")
-    here.within(fit, "_finish", "ending")
+    here.within(result, "play_held_out", "ending")
     here.within(Experience, "load_state_dict", "restoring")
-    here.within(Collector, "step", "collecting")
+    here.within(Collector, "collect", "collecting")
     here.within(Experience, "_sample", "sampling")
     here.within(DQN, "training_step", "updating")
     here.within(DQN, "validation_step", "evaluating")
