@@ -17,6 +17,7 @@ from acro.callbacks.run import experience_of
 from acro.cli.parser import FitCLI, env_steps_of, prepared
 from acro.cli.result import play_held_out
 from acro.cli.runs import Run
+from acro.cluster.outcomes import read_outcome
 from acro.cluster.trials import SETTINGS, Trial
 from acro.storage.files import replacing
 
@@ -29,7 +30,7 @@ Report = Callable[[int, float, float], None]
 
 
 def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> None:
-    """Train `trial` to its end, from its last checkpoint if it has one; do nothing if it is finished.
+    """Train `trial` to its end, from its last checkpoint if it has one; report once more what a finished one came to.
 
     A run that fails leaves `error.txt`, with a traceback. Call it in any thread.
 
@@ -39,7 +40,13 @@ def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> 
         is_stopping: Asked between rounds; from its first True on, the run saves and ends.
     """
     run = Run(trial.folder, trial.group, trial.version)
-    if run.result.is_file() or is_stopping():
+    if is_stopping():
+        return
+    if run.result.is_file():
+        # A search may draw settings that were drawn before, and learns from them what they came to.
+        best = read_outcome(trial, []).best_point
+        if best is not None:
+            report(best.step, best.mean, best.mean)
         return
     arguments = [*trial.arguments, f"--seed_everything={trial.seed}"]
     if run.last_checkpoint.is_file():
