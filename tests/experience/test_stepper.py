@@ -10,6 +10,7 @@ import pytest
 import torch
 from differences import differences
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 from runs import last_checkpoint, train
 
 from acro import DQN, Experience, QNetwork
@@ -96,15 +97,37 @@ def test_policy_acts_as_its_module_does_with_the_weights_that_are_sent() -> None
     np.testing.assert_array_equal(policy.greedy_actions(obs), module.greedy_actions(obs))
 
 
-def test_what_would_act_otherwise_elsewhere_is_refused() -> None:
-    class Own(DQN):
-        def forward(self, obs: torch.Tensor) -> torch.Tensor:
-            return super().forward(obs)
+class OwnForward(DQN):
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return super().forward(obs)
 
+
+class OwnActions(DQN):
+    def greedy_actions(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
+        return np.zeros(len(obs), dtype=np.int64)
+
+
+class OwnActor(DQN):
+    @property
+    def acting_network(self) -> torch.nn.Module:
+        return self.target_network
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(OwnForward, "forward"), (OwnActions, "greedy_actions"), (OwnActor, "acting_network")]
+)
+def test_what_is_overridden_would_act_otherwise_elsewhere_and_is_refused(kind: type[DQN], name: str) -> None:
     with pytest.raises(
-        ValueError, match="Own overrides forward or has hooks, which collectors would not have; use collectors=0"
+        ValueError, match=f"{kind.__name__} overrides {name}, which collectors would not have; use collectors=0"
     ):
-        Own(4, 2).make_policy()
+        kind(4, 2).make_policy()
+
+
+def test_hooks_and_noise_would_act_otherwise_elsewhere_and_are_refused() -> None:
+    hooked = DQN(4, 2)
+    hooked.register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match="DQN has hooks, which collectors would not have; use collectors=0"):
+        hooked.make_policy()
     with pytest.raises(ValueError, match="a noisy network draws its noise for all environments at once"):
         DQN(4, 2, noisy=True).make_policy()
 

@@ -141,13 +141,16 @@ class Learner(nn.Module):
         """Return a copy that chooses actions as this one does while training, on the CPU of another process.
 
         Raises:
-            ValueError: There is none: the network draws noise, or `forward` is overridden.
+            ValueError: There is none: the network draws noise, or what acts is overridden or has hooks.
         """
-        if self._forward_is_watched():
-            name = type(self).__name__
-            raise ValueError(
-                f"{name} overrides forward or has hooks, which collectors would not have; use collectors=0"
-            )
+        own = [
+            name
+            for name in ("forward", "greedy_actions", "acting_network")
+            if name in vars(self) or getattr(type(self), name) is not getattr(Learner, name)
+        ]
+        if own or self._forward_is_watched():
+            what = f"overrides {' and '.join(own)}" if own else "has hooks"
+            raise ValueError(f"{type(self).__name__} {what}, which collectors would not have; use collectors=0")
         if any(isinstance(module, NoisyLinear) for module in self.modules()):
             raise ValueError("a noisy network draws its noise for all environments at once; use collectors=0")
         policy = Learner(
