@@ -31,11 +31,17 @@ def parts(count: int, env_id: str, mode: AutoresetMode) -> list[Stepper]:
     ]
 
 
+def own_network(size: int) -> torch.nn.Module:
+    """Return a network that Rust does not know, wide enough for BLAS to tell numbers of rows apart."""
+    return torch.nn.Sequential(torch.nn.Linear(size, 300), torch.nn.Tanh(), torch.nn.Linear(300, 2))
+
+
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "acro/Acrobot-v1"])
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_environments_in_several_places_go_the_same_way(env_id: str, mode: AutoresetMode) -> None:
+@pytest.mark.parametrize("is_own", [False, True], ids=["acro's network", "another"])
+def test_environments_in_several_places_go_the_same_way(env_id: str, mode: AutoresetMode, is_own: bool) -> None:
     size = {"CartPole-v1": 4, "acro/Acrobot-v1": 6}[env_id]
-    module = DQN(size, 2, hidden=(16, 16))
+    module = DQN(size, 2, network=own_network(size)) if is_own else DQN(size, 2, hidden=(16, 16))
     (whole,) = parts(ENVS, env_id, mode)
     expected = whole.steps(module, 0.2, 60)
 
@@ -45,6 +51,22 @@ def test_environments_in_several_places_go_the_same_way(env_id: str, mode: Autor
         assert differences(found._asdict(), expected._asdict()) == []
         merged = merge_states([place.state_dict() for place in places], [count] * len(places))
         assert differences(merged, whole.state_dict()) == []
+
+
+@pytest.mark.parametrize("count", [2, ENVS])
+def test_network_is_shown_as_many_rows_everywhere_and_once_a_step(count: int) -> None:
+    network = own_network(4)
+    module, seen = DQN(4, 2, network=network), list[torch.Tensor]()
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    place = parts(count, "CartPole-v1", AutoresetMode.SAME_STEP)[-1]
+    first, obs = ENVS - count, place.state_dict()["obs"]
+
+    for _ in range(3):
+        place.step(module, 0.0)
+
+    assert [len(rows) for rows in seen] == [ENVS] * 3
+    assert seen[0][first:].tolist() == obs.tolist()
+    assert not seen[0][:first].any()
 
 
 def test_state_of_some_places_continues_in_others() -> None:

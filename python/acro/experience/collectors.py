@@ -49,6 +49,7 @@ class Part:
             copy.deepcopy(self.exploration),
             seed=self.seed + self.first,
             of=self.of,
+            first=self.first,
             clip_rewards=self.clip_rewards,
             life_loss_ends=self.life_loss_ends,
         )

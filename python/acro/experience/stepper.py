@@ -44,6 +44,7 @@ class Stepper:
         exploration: Mixes exploratory actions into the greedy ones.
         seed: Environment i is reset with `seed + i`.
         of: Environments there are in all, here and elsewhere; None for those in `env`.
+        first: Which of them the first one here is.
         clip_rewards: Cut the rewards that are learned from to [-1, 1].
         life_loss_ends: Tell the loss of a life, told by `lives` in the environment's infos, as an episode's end.
         see: Returns what the network sees of observations (N, ...); None for themselves.
@@ -56,6 +57,7 @@ class Stepper:
         *,
         seed: int,
         of: int | None = None,
+        first: int = 0,
         clip_rewards: bool = False,
         life_loss_ends: bool = False,
         see: Callable[[NDArray[np.generic]], NDArray[np.generic]] | None = None,
@@ -67,6 +69,7 @@ class Stepper:
         self._life_loss_ends = life_loss_ends
         self._see = see
         self._of = env.num_envs if of is None else of
+        self._first = first
         self._autoreset_mode = env.metadata["autoreset_mode"]
         self._returns = np.zeros(env.num_envs, dtype=np.float64)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
@@ -85,7 +88,7 @@ class Stepper:
         greedy = actions == GREEDY
         if greedy.any():
             seen = self._obs if self._see is None else self._see(self._obs)
-            actions[greedy] = _greedy_actions(network, seen[greedy], device)
+            actions[greedy] = self._greedy_actions(network, seen, greedy, device)
         obs, acted = self._obs, ~self._resetting
         next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
@@ -114,6 +117,23 @@ class Stepper:
             self.exploration.end_episodes(ended)
         self._obs = next_obs.copy()
         return Step(obs, actions, learned, final_obs, final, truncated, acted, ended, returns, lengths)
+
+    def _greedy_actions(
+        self, network: nn.Module, obs: NDArray[np.generic], greedy: NDArray[np.bool_], device: torch.device | str
+    ) -> NDArray[np.int64]:
+        """Return the actions of largest value where `greedy`, which do not depend on where the others are stepped.
+
+        BLAS adds a row up in another order where there are fewer rows. So a network is shown as many rows everywhere,
+        each in its environment's place, with zeros for those of other processes; one of which a row is the same beside
+        any others, the greedy ones alone.
+        """
+        if getattr(network, "acts_row_by_row", False):
+            return greedy_actions(network, obs[greedy], device)
+        here, everywhere = slice(self._first, self._first + len(obs)), obs
+        if len(obs) < self._of:
+            everywhere = np.zeros((self._of, *obs.shape[1:]), dtype=obs.dtype)
+            everywhere[here] = obs
+        return greedy_actions(network, everywhere, device)[here][greedy]
 
     def _lives_in(self, infos: dict[str, Any]) -> NDArray[np.int64]:
         """Return each environment's lives, 0 where it tells none."""
@@ -210,16 +230,6 @@ def merge_states(parts: Sequence[Any], counts: Sequence[int]) -> Any:
     if isinstance(head, (list, tuple)) and [len(part) for part in parts] == list(counts):
         return type(head)(item for part in parts for item in part)
     return head
-
-
-def _greedy_actions(network: nn.Module, obs: NDArray[np.generic], device: torch.device | str) -> NDArray[np.int64]:
-    """Return greedy actions (N,) that do not depend on how many observations there are side by side.
-
-    BLAS adds up a row in another order where there are fewer rows: what is asked row by row is the same everywhere.
-    """
-    if torch.device(device).type != "cpu" or getattr(network, "acts_row_by_row", False):
-        return greedy_actions(network, obs, device)
-    return np.concatenate([greedy_actions(network, row[np.newaxis], device) for row in obs])
 
 
 def _copied(step: Step) -> Step:
