@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -29,6 +30,10 @@ def parts(count: int, env_id: str, mode: AutoresetMode) -> list[Stepper]:
         Part(env_id, kwargs, mode, EpsilonGreedy(count, 2, seed=5, first=first), 3, first, count, ENVS).make()
         for first in range(0, ENVS, count)
     ]
+
+
+def make_vectors(num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    return gymnasium.make_vec("CartPole-v1", num_envs)
 
 
 def own_network(size: int) -> torch.nn.Module:
@@ -159,6 +164,8 @@ def test_collectors_and_lag_are_checked() -> None:
         Experience("CartPole-v1", num_envs=8, collectors=3)
     with pytest.raises(ValueError, match="lag must be 0 or 1, got 2"):
         Experience("CartPole-v1", lag=2)
+    with pytest.raises(ValueError, match="make_vectors makes vectors, whose state nobody can divide"):
+        Experience(make_vectors, num_envs=8, collectors=2)
 
 
 def test_run_with_a_lag_resumes_exactly(tmp_path: Path) -> None:

@@ -160,6 +160,11 @@ class Experience(L.LightningDataModule):
             raise ValueError(f"collectors must divide num_envs={num_envs}, or be 0, got {collectors}")
         if collectors and self._given is not None:
             raise ValueError("collectors make their environments themselves; give an id or a function, or collectors=0")
+        if collectors and envs.makes_vectors(envs.find(self.env_id)):
+            raise ValueError(
+                f"collectors make vectors of single environments, and {env_id} makes vectors, whose state nobody can "
+                "divide; give a function that makes one environment, or collectors=0"
+            )
         if frame_stack is not None and (collectors or lag):
             raise ValueError(
                 f"frame_stack={frame_stack} is made of the memory, which neither collectors nor a lag can see; use "
