@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +20,7 @@ import torch
 from acro import DQN, Experience, ReplayMemory
 from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 from benchmarks import results
+from benchmarks.training import bare_trainer
 
 BAR_TRANSITIONS, BAR_MILLISECONDS = 100_000, 50.0
 
@@ -52,18 +51,7 @@ class Save(L.Callback):
 def _measure_saving(transitions: int, folder: Path, repeats: int) -> dict[str, float]:
     experience, save = Experience(capacity=transitions), Save(folder, repeats)
     module = DQN(experience.observation_size, experience.num_actions)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        plugins=[DurableCheckpointIO()],
-        callbacks=[save],
-    )
+    trainer = bare_trainer(1, save, plugins=[DurableCheckpointIO()])
     trainer.fit(module, experience)
     return save.found
 
@@ -119,8 +107,6 @@ def _in_a_process(work: str, transitions: int, folder: Path, repeats: int) -> di
 
 def _child(work: str, transitions: str, folder: str, repeats: str) -> None:
     torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     measure = _measure_saving if work == "save" else _measure_loading
     print(json.dumps(measure(int(transitions), Path(folder), int(repeats))))
 

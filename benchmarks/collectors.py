@@ -26,6 +26,7 @@ import torch
 
 from acro import DQN, Experience
 from benchmarks import results
+from benchmarks.training import bare_trainer
 
 NUM_ENVS, STEPS_PER_ROUND = 16, 64
 SLOW_SECONDS, FAST_SECONDS = 0.005, 0.0001
@@ -110,18 +111,7 @@ def train(
     struck: list[int] = []
     killer = threading.Thread(target=_kill_now_and_then, args=(kills, over, struck))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_epochs=epochs,
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-            callbacks=[watch],
-        )
+        trainer = bare_trainer(epochs, watch, limit_val_batches=None, default_root_dir=folder)
         killer.start()
         try:
             trainer.fit(module, experience)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import statistics
 import time
-import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 
 from acro import DQN, Experience
 from benchmarks.results import Table, save, show
+from benchmarks.training import bare_trainer
 
 
 def main() -> None:
@@ -24,8 +23,6 @@ def main() -> None:
     is_quick = arguments.parse_args().quick
     repeats, epochs = (4, 3) if is_quick else (20, 8)
     torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
 
     seconds: dict[str, list[float]] = {"Trainer.fit": [], "bare loop": []}
     for repeat in range(repeats + 1):
@@ -83,17 +80,7 @@ def under_the_trainer(epochs: int) -> tuple[float, DQN]:
     source = experience()
     dqn = module(source)
     clock = Clock()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=epochs,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
+    trainer = bare_trainer(epochs, clock)
     trainer.fit(dqn, source)
     return clock.seconds, dqn
 

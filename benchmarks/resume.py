@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import statistics
 import time
-import warnings
 from typing import Any
 
 import lightning as L
@@ -20,6 +18,7 @@ from gymnasium.vector import SyncVectorEnv
 from acro import DQN, Experience, envs
 from acro.cli.options import read_preset
 from benchmarks.results import Table, save, show
+from benchmarks.training import bare_trainer
 
 PRESETS = ("cartpole", "mountaincar", "lunarlander")
 NUM_ENVS = 8
@@ -33,8 +32,6 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="fewer repeats")
     is_quick = arguments.parse_args().quick
     torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     rows, data = [], {}
     for preset in PRESETS:
         settings = read_preset(preset)
@@ -105,17 +102,7 @@ def training_seconds(settings: dict[str, Any], epochs: int) -> float:
     source = Experience(**data)
     module = DQN(source.observation_size, source.num_actions, **model)
     clock = Clock()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=epochs + 1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
+    trainer = bare_trainer(epochs + 1, clock)
     trainer.fit(module, source)
     steps: int = data["steps_per_epoch"]
     return statistics.median(clock.seconds[1:]) / steps

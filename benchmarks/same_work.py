@@ -7,7 +7,6 @@ environment of their own (`make .venv-jax/.installed`).
 from __future__ import annotations
 
 import argparse
-import logging
 import statistics
 import time
 import warnings
@@ -21,6 +20,7 @@ import torch
 from acro import DQN, Experience
 from benchmarks.jax_peer import JaxProcess, JaxTurn
 from benchmarks.results import Table, pin_to_one_core, save, show
+from benchmarks.training import bare_trainer
 
 # Stable-Baselines3's zoo trains Acrobot so: 4 steps, then 4 updates; 256-256, batches of 128, one-step double-free DQN.
 HIDDEN, BATCH_SIZE, LEARNING_RATE, TRAIN_EVERY_STEPS = (256, 256), 128, 6.3e-4, 4
@@ -35,7 +35,6 @@ def main() -> None:
     repeats, steps = (2, 512) if is_quick else (15, 1_024)
     torch.set_num_threads(1)
     pin_to_one_core()
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
 
     contestants: dict[str, Callable[[int], float]] = {
@@ -134,17 +133,7 @@ def acro_seconds(env_id: str, steps: int) -> float:
         target_update_every=250,
     )
     clock = Clock()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=1 + steps // BURN_IN_STEPS,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
+    trainer = bare_trainer(1 + steps // BURN_IN_STEPS, clock)
     trainer.fit(dqn, experience)
     return clock.seconds
 
