@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import acro
-from acro.cli.command import run_command
+from acro.cli.command import interrupts_wait, run_command
 from acro.cli.damage import blaming
 from acro.cli.usage import usage
 
@@ -34,7 +34,8 @@ def _fit(argv: list[str]) -> int:
         return 0
     _speak_plainly()
     logger.info("acro %s · loading PyTorch and Lightning", acro.__version__)
-    from acro.cli.parser import prepared
+    with interrupts_wait():
+        from acro.cli.parser import prepared
 
     with prepared(["--help" if argument == "--help_all" else argument for argument in argv]) as cli:
         return _train(cli)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from acro.cli.command import run_command
+from acro.cli.command import interrupts_wait, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,12 +91,13 @@ def _check_gif(path: Path) -> None:
 
 
 def _play(arguments: argparse.Namespace) -> None:
-    import torch
+    with interrupts_wait():
+        import torch
 
-    from acro.cli.result import as_json, as_table
-    from acro.dqn.agent import environment_for, load_agent
-    from acro.drawing.episodes import check_drawing, render_episodes, show_episode
-    from acro.evaluation import Episodes, evaluate
+        from acro.cli.result import as_json, as_table
+        from acro.dqn.agent import environment_for, load_agent
+        from acro.drawing.episodes import check_drawing, render_episodes, show_episode
+        from acro.evaluation import Episodes, evaluate
 
     # One thread is fastest for networks this small.
     torch.set_num_threads(1)

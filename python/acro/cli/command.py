@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import acro
 
@@ -47,4 +51,38 @@ def run_command(command: Callable[[list[str]], int], argv: Sequence[str] | None)
             traceback.print_exc()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    finally:
+        # Python remembers an interrupt inside an `exec` of text (every dataclass that an import makes), caught or
+        # not, and ends by the signal in place of the exit code; the next `exec` forgets it.
+        exec("")
     return code
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait while libraries load: raised within PyTorch's own import, it aborts the process.
+
+    Raises:
+        KeyboardInterrupt: At the end, if it came; at once, if it came twice.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+    received = False
+
+    def wait(signum: int, frame: FrameType | None) -> None:
+        nonlocal received
+        if received:
+            raise KeyboardInterrupt
+        received = True
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if received:
+        raise KeyboardInterrupt
