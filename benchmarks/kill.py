@@ -48,6 +48,7 @@ VARIANTS = {
     "noisy, next-step autoreset": Variant(
         ("--preset=cartpole", "--model.noisy=true", "--data.autoreset_mode=NextStep", _NO_GIFS)
     ),
+    "frame stacks": Variant(("--preset=cartpole", "--data.frame_stack=3", _NO_GIFS)),
     "a GIF an epoch": Variant(("--preset=cartpole", "--data.env_kwargs={max_episode_steps: 20}", _NO_GIFS, _EVERY_GIF)),
     "the end of a run": Variant(("--preset=cartpole",), epochs=2, stops=10, at_the_end=True),
 }

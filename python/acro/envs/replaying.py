@@ -55,10 +55,16 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         if self._last is not None:
             last, self._last = self._last, None
             return last
-        stepped = self.env.step(action)
-        if len(self._steps) < _COLUMNS * MAX_STEPS:
-            self._steps += (action, stepped[1], _checksum(stepped[0]))
-            self._ended = stepped[2:4]
+        # Every step of every environment passes here: no call that is not needed.
+        obs, reward, terminated, truncated, _ = stepped = self.env.step(action)
+        steps = self._steps
+        if len(steps) < _COLUMNS * MAX_STEPS:
+            try:
+                checksum = crc32(obs)
+            except (TypeError, ValueError, BufferError):
+                checksum = _checksum(obs)
+            steps += (action, reward, checksum)
+            self._ended = (terminated, truncated)
         else:
             self._start = None
         return stepped
@@ -215,7 +221,5 @@ def _is_generator(value: Any, bit_generator: str) -> bool:
 
 
 def _checksum(obs: Any) -> int:
-    try:
-        return crc32(obs)
-    except (TypeError, ValueError, BufferError):  # Not contiguous, or a number.
-        return crc32(np.ascontiguousarray(obs).data)
+    """Of any observation; what is not contiguous, or a number, has no buffer that can be read as it is."""
+    return crc32(np.ascontiguousarray(obs).data)
