@@ -2,14 +2,21 @@
 
 mod common;
 
-use acro_replay::{Draw, Error, ReplayMemory, Rng, State};
-use common::{ONE, Row, memory, push, sample, state};
+use acro_replay::{Config, Draw, Error, ReplayMemory, Rng, State};
+use common::{ONE, Row, memory, push, state};
 
-const ALPHAS: [Option<f64>; 2] = [None, Some(0.6)];
+/// Of each kind: priorities, and how many frames are stacked.
+const KINDS: [(Option<f64>, usize); 3] = [(None, 1), (Some(0.6), 1), (None, 3)];
 
-/// A memory in the middle of things: wrapped, uneven, with ends, breaks and priorities.
-fn used(alpha: Option<f64>) -> ReplayMemory {
-    let mut memory = memory(24, 3, alpha);
+/// A memory in the middle of things: wrapped, uneven, with ends, breaks and what its kind has.
+fn used((alpha, frame_stack): (Option<f64>, usize)) -> ReplayMemory {
+    let config = Config {
+        num_envs: 3,
+        alpha,
+        frame_stack,
+        ..Config::new(24, 1, 1)
+    };
+    let mut memory = ReplayMemory::new(config).expect("a small memory can be had");
     for step in 0..40_u8 {
         push(
             &mut memory,
@@ -105,10 +112,10 @@ fn same(one: &State<'_>, other: &State<'_>) -> bool {
 #[test]
 fn damaged_state_is_refused_or_loaded_as_it_is() {
     let (mut rng, mut refused) = (Rng::with_seed(1), 0);
-    let mut memories = ALPHAS.map(used);
-    let befores = [0, 1].map(|which: usize| state(&memories[which]));
+    let mut memories = KINDS.map(used);
+    let befores = [0, 1, 2].map(|which: usize| state(&memories[which]));
     for round in 0..60_000 {
-        let (memory, before) = (&mut memories[round % 2], &befores[round % 2]);
+        let (memory, before) = (&mut memories[round % 3], &befores[round % 3]);
         memory.restore(before).expect("its own state");
         let mut damaged = state(memory);
         for _ in 0..=rng.below(3) {
@@ -133,14 +140,11 @@ fn damaged_state_is_refused_or_loaded_as_it_is() {
             truncated: true,
         };
         push(memory, push_one);
-        let drawn = sample(
-            memory,
-            Draw {
-                batch_size: 8,
-                n_step: 3,
-                ..ONE
-            },
-        );
+        let drawn = memory.sample(Draw {
+            batch_size: 8,
+            n_step: 3,
+            ..ONE
+        });
         assert!(
             matches!(drawn, Ok(_) | Err(Error::ZeroPriorities)),
             "{drawn:?}"
