@@ -19,7 +19,7 @@ def ran(folder: Path, **kwargs: Any) -> dict[str, Any]:
     return last_checkpoint(folder)
 
 
-@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("lag", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_killed_collector_is_replaced_and_no_bit_is_another(lag: int, ray_cluster: Path, tmp_path: Path) -> None:
     here = ran(tmp_path / "here", data={"lag": lag})
     (ray_cluster / "kill").touch()

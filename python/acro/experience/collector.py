@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
-from acro.experience.stepper import Step, Stepper
+from acro.experience.stepper import Step, Stepper, unstacked
 from acro.replay import ReplayMemory
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,9 @@ class Places(Protocol):
 
     num_envs: int
 
+    def steps(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str) -> Iterator[Step]:
+        """Yield `count` steps of every environment, each good until the next; it may be taken only then."""
+
     def start(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str) -> None:
         """Begin `count` steps of every environment, with the actions of `network` as it is now."""
 
@@ -89,8 +93,13 @@ class Here:
         self.num_envs = stepper.env.num_envs
         self._steps: Step | None = None
 
+    def steps(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str) -> Iterator[Step]:
+        """Take a step whenever one is asked for."""
+        for _ in range(count):
+            yield self.stepper.step(network, epsilon, device)
+
     def start(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str) -> None:
-        """Take the steps."""
+        """Take them at once."""
         self._steps = self.stepper.steps(network, epsilon, count, device)
 
     def finish(self) -> Step:
@@ -136,18 +145,15 @@ class Collector:
         device: torch.device | str = "cpu",
     ) -> None:
         """Step every environment `count` times, and remember."""
-        if isinstance(self.places, Here):
-            for _ in range(count):
-                self._remember(self.places.stepper.step(network, epsilon, device))
-            return
-        self.places.start(network, epsilon, count, device)
-        self._remember_all(self.places.finish())
+        for step in self.places.steps(network, epsilon, count, device):
+            self._remember(step)
 
     def remember_ahead(self) -> bool:
         """Remember the steps that were taken ahead; return False where there are none."""
         if not self._is_ahead:
             return False
-        self._remember_all(self._finished())
+        for step in unstacked(self._finished()):
+            self._remember(step)
         self._ahead, self._is_ahead = None, False
         return True
 
@@ -167,10 +173,6 @@ class Collector:
         if self._ahead is None:
             self._ahead = self.places.finish()
         return self._ahead
-
-    def _remember_all(self, steps: Step) -> None:
-        for index in range(len(steps.actions)):
-            self._remember(Step(*(column[index] for column in steps)))
 
     def _remember(self, step: Step) -> None:
         """Store the environments that acted: in one that only reset, the row (last obs -> first obs) never happened."""

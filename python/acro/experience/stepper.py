@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,6 +203,12 @@ class Stepper:
 def stacked(steps: Sequence[Step]) -> Step:
     """Return steps one after another, on a new leading axis."""
     return Step(*(np.stack(column) for column in zip(*steps, strict=True)))
+
+
+def unstacked(steps: Step) -> Iterator[Step]:
+    """Yield steps (count, N, ...) one after another."""
+    for index in range(len(steps.actions)):
+        yield Step(*(column[index] for column in steps))
 
 
 def side_by_side(parts: Sequence[Step]) -> Step:
