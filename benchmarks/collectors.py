@@ -56,12 +56,16 @@ def make_env(seconds: float) -> gymnasium.Env[Any, Any]:
 
 
 class Watch(L.Callback):
-    """Seconds of each epoch's rounds, and of those the ones that were spent on waiting for steps."""
+    """Seconds of each round from the end of the one before, and how many of them were spent on waiting for steps.
+
+    The first round of an epoch is left out: with a lag it is stepped while the evaluation plays.
+    """
 
     def __init__(self) -> None:
-        self.epochs: list[float] = []
+        self.rounds: list[float] = []
         self.waited: list[float] = []
-        self._began = self._waiting = 0.0
+        self._ended: float | None = None
+        self._waiting = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Time the calls to where the environments are."""
@@ -80,13 +84,16 @@ class Watch(L.Callback):
         return timed
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start."""
-        self._began, self._waiting = time.perf_counter(), 0.0
+        """Forget the epoch before."""
+        self._ended = None
 
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop: the rounds of the epoch are done."""
-        self.epochs.append(time.perf_counter() - self._began)
-        self.waited.append(self._waiting)
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        """Count the round."""
+        now = time.perf_counter()
+        if self._ended is not None:
+            self.rounds.append(now - self._ended)
+            self.waited.append(self._waiting)
+        self._ended, self._waiting = now, 0.0
 
 
 def train(
@@ -149,37 +156,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="collectors 0 and 2, two epochs, one kill")
     arguments = parser.parse_args()
-    numbers, epochs, rounds, kills = ([0, 2], 2, 2, 1) if arguments.quick else ([0, 1, 2, 4, 8], 4, 4, 20)
+    numbers, epochs, rounds, kills = ([0, 2], 2, 3, 1) if arguments.quick else ([0, 1, 2, 4, 8], 2, 8, 20)
     tables, all_same = [], True
     for lag in (0, 1):
         rates, hashes = {}, {}
         for collectors in numbers:
             watch, hashes[collectors], _ = train(SLOW_SECONDS, collectors, lag, epochs, rounds)
-            # Without the first epoch, in which the collectors start.
-            rates[collectors] = rounds * STEPS_PER_ROUND / float(np.median(watch.epochs[1:]))
+            rates[collectors] = STEPS_PER_ROUND / float(np.median(watch.rounds))
         all_same &= len({*hashes.values()}) == 1
         rows = [
             [collectors, f"{rate:.0f}", f"{rate / rates[0]:.2f}", hashes[collectors]]
             for collectors, rate in rates.items()
         ]
         columns = ["collectors", "steps/s", "times as many as 0", "SHA-256 of the weights"]
-        caption = f"5 ms a step, 16 environments, lag {lag}; bars: 4 collectors 3.5, 8 collectors 6.5"
+        caption = f"5 ms a step, 16 environments, lag {lag}"
         tables.append(results.Table(caption, columns, rows))
     # Long enough for every kill, and for the starts of those that take their places.
-    long = epochs * (1 if arguments.quick else 6)
+    long = epochs * (1 if arguments.quick else 3)
     _, straight, _ = train(SLOW_SECONDS, 4, 0, long, rounds)
     _, killed, struck = train(SLOW_SECONDS, 4, 0, long, rounds, kills=kills)
     columns = ["collectors killed", "weights without", "weights with"]
     tables.append(results.Table("A run through kills", columns, [[struck, straight, killed]]))
     watch, _, _ = train(FAST_SECONDS, 1, 1, epochs, 4 * rounds, num_envs=8)
-    share = sum(watch.waited[1:]) / sum(watch.epochs[1:])
-    caption = "0.1 ms a step, 1 collector, lag 1; bar: 10%"
+    share = sum(watch.waited) / sum(watch.rounds)
+    caption = "0.1 ms a step, 1 collector, lag 1"
     tables.append(results.Table(caption, ["share of the learner's time lost"], [[f"{share:.1%}"]]))
     for table in tables:
         results.show(table)
     notes = [
-        f"An epoch's rounds, without its evaluation; medians of the epochs after the first. {STEPS_PER_ROUND} steps a "
-        "round, an update every second step.",
+        f"Medians over rounds, the first of an epoch left out. {STEPS_PER_ROUND} steps a round, an update every second "
+        "step.",
         "Lost is the time in which the learner sends weights and waits for steps.",
     ]
     print(results.save("collectors", "Collectors on Ray", tables, notes=notes))

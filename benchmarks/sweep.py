@@ -55,7 +55,7 @@ def main() -> int:
             differing += found
             row = [f"{sum(alone):.1f}", f"{swept:.1f}", f"{swept / sum(alone):.2f}", f"{seeds - len(found)} of {seeds}"]
             columns = ["in a row, s", "as a sweep, s", "ratio", "same to the bit"]
-            tables.append(results.Table(f"{seeds} seeds of {PRESET}; bar: 0.65", columns, [row]))
+            tables.append(results.Table(f"{seeds} seeds of {PRESET}", columns, [row]))
         if arguments.only != "speed":
             folder = root / "killed"
             struck = _sweep_through_kills([*settings, "--seeds", str(seeds)], folder, kills)
