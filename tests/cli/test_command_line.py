@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import fit_logged
+from stops import fork_server
 from test_fit import mistake, run
 
 import acro
@@ -162,15 +164,15 @@ sys.exit(run_command(lambda _: exec("raise KeyboardInterrupt"), []))
 
 
 def test_profile_is_shown(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "acro.fit", f"--trainer.default_root_dir={tmp_path}", "--gif=false"]
-    done = subprocess.run(
-        [*command, "--trainer.max_epochs=1", "--data.eval_episodes=3", "--trainer.profiler=simple"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    arguments = [f"--trainer.default_root_dir={tmp_path / 'runs'}", "--gif=false", "--trainer.profiler=simple"]
+    arguments += ["--trainer.max_epochs=1", "--data.eval_episodes=3"]
+    log = tmp_path / "log.txt"
+    process = fork_server().Process(target=fit_logged, args=(arguments, log))
+    process.start()
+    process.join()
 
-    assert "run_training_epoch" in done.stderr
+    assert process.exitcode == 0, log.read_text()
+    assert "run_training_epoch" in log.read_text()
 
 
 def test_environment_with_a_preset_mentions_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

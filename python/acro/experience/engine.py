@@ -64,7 +64,12 @@ def connected(
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
-        options |= {"num_cpus": num_cpus or max(os.cpu_count() or 1, least_cpus), "include_dashboard": False}
+        # By its name: without one Ray would join whatever was started on this machine before.
+        options |= {
+            "address": "local",
+            "num_cpus": num_cpus or max(os.cpu_count() or 1, least_cpus),
+            "include_dashboard": False,
+        }
     else:
         # A worker of another machine knows this process's environment by what it is given.
         options |= {"address": address, "runtime_env": {"env_vars": _QUIET}}
