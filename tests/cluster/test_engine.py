@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Any
 
 import pytest
@@ -19,13 +21,20 @@ def test_ray_starts_here_unless_a_cluster_is_named(
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'acro-dqn[ray]'")
     options: dict[str, Any] = {}
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", lambda **kwargs: options.update(kwargs))
+
+    def init(**kwargs: Any) -> None:
+        options.update(kwargs)
+        signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(signum))
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if environment is not None:
         monkeypatch.setenv("RAY_ADDRESS", environment)
     with connected("these tests", address=given):
-        pass
+        # Ray would leave at once, where the Trainer saves after the round.
+        assert signal.getsignal(signal.SIGTERM) is before
 
     # Without any, Ray would join what was started on this machine before, and refuse a number of CPUs.
     assert options["address"] == address

@@ -12,6 +12,7 @@ import pytest
 import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.spaces import Box, Discrete
+from lightning.pytorch.callbacks import ModelSummary
 from runs import SMALL
 from torch import Tensor, nn
 
@@ -88,7 +89,8 @@ def test_convolutional_network_trains_with_the_model_summary(
     # A command that ran in this process before has made Lightning quieter.
     caplog.set_level("INFO", logger="lightning.pytorch")
 
-    fit(module, pictures, enable_model_summary=True)
+    # Where rich is installed, Lightning's own choice prints instead.
+    fit(module, pictures, enable_model_summary=True, callbacks=[ModelSummary()])
 
     assert module.updates > 0
     assert "[1, 1, 12, 12]" in caplog.text

@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,10 +75,14 @@ def connected(
     else:
         # A worker of another machine knows this process's environment by what it is given.
         options |= {"address": address, "runtime_env": {"env_vars": _QUIET}}
+    answer = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
     except ConnectionError as error:
         raise ConnectionError(f"--address {address}: no Ray cluster answers there; start one with ray start") from error
+    if answer is not None and threading.current_thread() is threading.main_thread():
+        # Ray's own answer leaves at once, where the Trainer's is to save after the round.
+        signal.signal(signal.SIGTERM, answer)
     try:
         yield ray
     finally:
