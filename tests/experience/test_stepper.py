@@ -16,9 +16,9 @@ from runs import last_checkpoint, train
 
 from acro import DQN, Experience, QNetwork
 from acro.dqn.rust_network import RustActing
-from acro.experience.collectors import Part
 from acro.experience.exploration import EpsilonGreedy
-from acro.experience.stepper import Stepper, merge_states, side_by_side, split_state
+from acro.experience.parts import Part, merge_states, side_by_side, split_state
+from acro.experience.stepper import Stepper
 
 ENVS = 8
 

@@ -21,11 +21,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from acro.dqn import rust_rounds
 from acro.dqn.convolution import make_network
 from acro.dqn.cuda_graph import CapturedRounds
-from acro.dqn.heads import LOSSES, Head, make_head, support_of, warn_of_narrow_support
+from acro.dqn.heads import Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
 from acro.dqn.networks import check_network
 from acro.dqn.optimizer import FlatAdam
-from acro.dqn.resuming import check_same_network
+from acro.dqn.settings import check_same_network, check_settings
 from acro.dqn.trainers import UPDATE_HOOKS, check_hooks, check_trainer, with_update_hooks
 from acro.evaluation import Episodes, Evaluation, evaluate
 from acro.replay import Batch
@@ -139,22 +139,7 @@ class DQN(Learner, L.LightningModule):
         observation_dtype: str = "float32",
         seed: int = 0,
     ) -> None:
-        _check_positive(observation_size=observation_size, num_actions=num_actions, learning_rate=learning_rate)
-        _check_positive(target_update_every=target_update_every, tau=tau)
-        if tau > 1.0:
-            raise ValueError(f"tau must be at most 1, a share of the online network, got {tau}")
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {loss!r}")
-        if backend not in ("auto", "torch", "rust"):
-            raise ValueError(f"backend must be auto, torch or rust, got {backend!r}")
-        if learning_rate_end is not None and learning_rate_decay_updates < 1:
-            raise ValueError(f"learning_rate_end={learning_rate_end} needs learning_rate_decay_updates of at least 1")
-        if optimizer is not None and not callable(optimizer):
-            raise TypeError(f"optimizer must be called with parameters, such as torch.optim.AdamW, got {optimizer!r}")
-        if not isinstance(head, str) and (isinstance(head, type) or not hasattr(head, "losses")):
-            raise TypeError(f"head must be value, quantile, categorical or a Head of your own, got {head!r}")
-        optional = {"average_updates": average_updates, "munchausen_temperature": munchausen_temperature}
-        _check_positive(**{name: value for name, value in optional.items() if value is not None})
+        check_settings(locals())
         support = support_of(v_min, v_max, return_range) if head == "categorical" else None
         made_head: Head = (
             make_head(head, loss=loss, num_quantiles=num_quantiles, num_atoms=num_atoms, support=support)
@@ -457,9 +442,3 @@ class DQN(Learner, L.LightningModule):
         self.check_head(counters)
         self.updates = counters["updates"]
         self._td_error_sum, self._rounds = counters["td_error_sum"], counters["rounds"]
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0, got {value}")

@@ -7,16 +7,13 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gymnasium.vector import AutoresetMode
 
-from acro import envs
 from acro.experience.engine import connected
-from acro.experience.exploration import EpsilonGreedy
-from acro.experience.stepper import Step, Stepper, merge_states, side_by_side, split_state, unstacked
+from acro.experience.parts import Part, merge_states, side_by_side, split_state
+from acro.experience.stepper import Step, unstacked
 
 logger = logging.getLogger(__name__)
 
@@ -28,42 +25,13 @@ _MOST_BYTES_IN_A_MESSAGE = 100 * 1024
 _MOST_LOSSES = 20
 
 
-@dataclass(frozen=True)
-class Part:
-    """The environments of one collector: `count` of all `of`, from `first` on."""
-
-    env_id: str | envs.EnvFactory
-    env_kwargs: dict[str, Any]
-    autoreset_mode: AutoresetMode
-    exploration: EpsilonGreedy
-    seed: int
-    first: int
-    count: int
-    of: int
-    clip_rewards: bool = False
-    life_loss_ends: bool = False
-
-    def make(self) -> Stepper:
-        """Make the environments and reset them."""
-        env = envs.make_vec(self.env_id, self.count, autoreset_mode=self.autoreset_mode, **self.env_kwargs)
-        # What Ray hands over is read-only.
-        return Stepper(
-            env,
-            copy.deepcopy(self.exploration),
-            seed=self.seed + self.first,
-            of=self.of,
-            first=self.first,
-            clip_rewards=self.clip_rewards,
-            life_loss_ends=self.life_loss_ends,
-        )
-
-
 class _Actor:
     """What Ray makes an actor of: a part of the environments, and a copy of the network."""
 
     def __init__(self, part: Part) -> None:
         torch.set_num_threads(1)
-        self._stepper = part.make()
+        # What Ray hands over is read-only.
+        self._stepper = copy.deepcopy(part).make()
         self._policy: Any
 
     def act_with(self, policy: Any) -> None:

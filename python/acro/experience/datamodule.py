@@ -21,9 +21,10 @@ from acro.envs.facts import reward_range as known_reward_range
 from acro.evaluation import Episodes
 from acro.experience.collector import Collector, Here, Places
 from acro.experience.environments import check_given, check_same, describe, single_of
-from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule, check_zeta_exponent
+from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
 from acro.experience.loaders import EpisodeLoader, Rounds
-from acro.experience.stepper import Stepper
+from acro.experience.parts import Part
+from acro.experience.settings import SAME_SETTINGS, check_collectors, check_same_settings, check_settings
 from acro.replay import Batch, ReplayMemory
 from acro.storage.tensors import to_arrays, to_tensors
 
@@ -31,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 # Every stream of randomness comes from `seed` and one of these, so that no two share their draws.
 _ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
-# What must be the same for a checkpoint to continue.
-_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized", "frame_stack", "lag")
 
 
 class Experience(L.LightningDataModule):
@@ -137,46 +136,8 @@ class Experience(L.LightningDataModule):
         env_id, eval_env = envs.name_of(env_id), None if eval_env is None else envs.name_of(eval_env)
         # Where environments are stepped changes nothing of a run.
         self.save_hyperparameters(ignore=["collectors"])
-        _check(num_envs=num_envs, capacity=capacity, batch_size=batch_size, n_step=n_step, eval_episodes=eval_episodes)
-        if capacity < num_envs:
-            raise ValueError(f"capacity must be at least num_envs={num_envs}, got {capacity}")
-        if not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"gamma must be from 0 to 1, got {gamma}")
-        if frame_stack is not None:
-            _check(frame_stack=frame_stack)
-        if n_step_end is not None:
-            _check(n_step_end=n_step_end, n_step_decay_steps=n_step_decay_steps)
-        for name, value in {
-            "updates_per_step": updates_per_step,
-            "learning_starts_steps": learning_starts_steps,
-        }.items():
-            if not value >= 0:
-                raise ValueError(f"{name} must be at least 0, got {value}")
-        for name, value in {"epsilon_start": epsilon_start, "epsilon_end": epsilon_end}.items():
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} must be from 0 to 1, got {value}")
-        check_zeta_exponent(zeta_exponent)
-        if collectors < 0 or (collectors and num_envs % collectors):
-            raise ValueError(f"collectors must divide num_envs={num_envs}, or be 0, got {collectors}")
-        if collectors and self._given is not None:
-            raise ValueError("collectors make their environments themselves; give an id or a function, or collectors=0")
-        if collectors and envs.makes_vectors(envs.find(self.env_id)):
-            raise ValueError(
-                f"collectors make vectors of single environments, and {env_id} makes vectors, whose state nobody can "
-                "divide; give a function that makes one environment, or collectors=0"
-            )
-        if frame_stack is not None and (collectors or lag):
-            raise ValueError(
-                f"frame_stack={frame_stack} is made of the memory, which neither collectors nor a lag can see; use "
-                "gymnasium.wrappers.FrameStackObservation, or collectors=0 and lag=0"
-            )
-        if lag not in (0, 1):
-            raise ValueError(f"lag must be 0 or 1, got {lag}")
-        if autoreset_mode not in (modes := [mode.value for mode in AutoresetMode]):
-            raise ValueError(f"autoreset_mode must be one of {modes}, got {autoreset_mode!r}")
-        _check_multiple("steps_per_round", steps_per_round, "num_envs", num_envs)
-        _check_multiple("steps_per_epoch", steps_per_epoch, "steps_per_round", steps_per_round)
-
+        check_settings(self.hparams)
+        check_collectors(collectors, self.hparams, self.env_id, is_given=self._given is not None)
         self.env_kwargs = dict(env_kwargs or {})
         self.seed = seed
         self.num_envs = num_envs
@@ -324,41 +285,29 @@ class Experience(L.LightningDataModule):
         self.collector = Collector(self._make_places(memory), memory)
 
     def _make_places(self, memory: ReplayMemory) -> Places:
-        seed = self._derived_seed(_ENVIRONMENT)
-        if self.collectors == 0:
-            env = self._given
-            if env is None:
-                env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self._autoreset_mode, **self.env_kwargs)
-            stepper = Stepper(
-                env,
-                self.make_exploration(),
-                seed=seed,
-                clip_rewards=self.clip_rewards,
-                life_loss_ends=self.life_loss_ends,
-                see=None if self.frame_stack is None else memory.latest,
-            )
-            return Here(stepper)
-        from acro.experience.collectors import Elsewhere, Part
+        if not self.collectors:
+            see = None if self.frame_stack is None else memory.latest
+            return Here(self._part(self.make_exploration(), 0, self.num_envs).make(self._given, see))
+        from acro.experience.collectors import Elsewhere
 
         if type(self).make_exploration is not Experience.make_exploration:
             raise ValueError(f"{type(self).__name__} overrides make_exploration; use collectors=0")
         count = self.num_envs // self.collectors
-        return Elsewhere(
-            [
-                Part(
-                    self.env_id,
-                    self.env_kwargs,
-                    self._autoreset_mode,
-                    self._epsilon_greedy(count, first),
-                    seed,
-                    first,
-                    count,
-                    self.num_envs,
-                    self.clip_rewards,
-                    self.life_loss_ends,
-                )
-                for first in range(0, self.num_envs, count)
-            ]
+        firsts = range(0, self.num_envs, count)
+        return Elsewhere([self._part(self._epsilon_greedy(count, first), first, count) for first in firsts])
+
+    def _part(self, exploration: EpsilonGreedy, first: int, count: int) -> Part:
+        return Part(
+            self.env_id,
+            self.env_kwargs,
+            self._autoreset_mode,
+            exploration,
+            self._derived_seed(_ENVIRONMENT),
+            first,
+            count,
+            self.num_envs,
+            self.clip_rewards,
+            self.life_loss_ends,
         )
 
     def make_exploration(self) -> EpsilonGreedy:
@@ -449,28 +398,20 @@ class Experience(L.LightningDataModule):
         state = checkpoint.get(type(self).__qualname__)
         if state is None:
             raise ValueError("this checkpoint holds no replay memory: it is for playing; continue from last.ckpt")
-        self._check_settings(state)
-
-    def _check_settings(self, state: dict[str, Any]) -> None:
-        found, here = state["settings"], self.hparams
-        # A checkpoint from before a setting existed has what was the only way then.
-        pairs = {name: (found.get(name, 0 if name == "lag" else None), here[name]) for name in _SETTINGS}
-        differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
-        if differing:
-            raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")
+        check_same_settings(state["settings"], self.hparams)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values; empty before `setup("fit")`."""
         if self.collector is None:
             return {}
-        settings = {name: self.hparams[name] for name in _SETTINGS}
+        settings = {name: self.hparams[name] for name in SAME_SETTINGS}
         return {"settings": settings, "collector": to_tensors(self.collector.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`; outside of training there is nothing to continue."""
         if self.collector is None:
             return
-        self._check_settings(state)
+        check_same_settings(state["settings"], self.hparams)
         collector = to_arrays(state["collector"])
         if collector["env"] is None:
             logger.warning(
@@ -478,14 +419,3 @@ class Experience(L.LightningDataModule):
                 envs.name_of(self.env_id),
             )
         self.collector.load_state_dict(collector)
-
-
-def _check(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def _check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
-    if value < 1 or value % unit:
-        raise ValueError(f"{name} must be a multiple of {unit_name}={unit}, got {value}")

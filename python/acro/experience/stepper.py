@@ -211,33 +211,6 @@ def unstacked(steps: Step) -> Iterator[Step]:
         yield Step(*(column[index] for column in steps))
 
 
-def side_by_side(parts: Sequence[Step]) -> Step:
-    """Return the same steps (count, N, ...) of several places as one, in the order of their environments."""
-    return Step(*(np.concatenate(column, 1) for column in zip(*parts, strict=True)))
-
-
-def split_state(state: Any, first: int, count: int, of: int) -> Any:
-    """Return the part of a state of `of` environments that is of `count` of them, from `first` on."""
-    if isinstance(state, dict):
-        return {name: split_state(value, first, count, of) for name, value in state.items()}
-    is_listed = isinstance(state, (list, tuple)) or (isinstance(state, np.ndarray) and state.ndim > 0)
-    return state[first : first + count] if is_listed and len(state) == of else state
-
-
-def merge_states(parts: Sequence[Any], counts: Sequence[int]) -> Any:
-    """Return the state of all environments from those of `counts` of them, in their order."""
-    head = parts[0]
-    if len(parts) == 1:
-        return head
-    if isinstance(head, dict):
-        return {name: merge_states([part[name] for part in parts], counts) for name in head}
-    if isinstance(head, np.ndarray) and head.ndim and [len(part) for part in parts] == list(counts):
-        return np.concatenate(parts)
-    if isinstance(head, (list, tuple)) and [len(part) for part in parts] == list(counts):
-        return type(head)(item for part in parts for item in part)
-    return head
-
-
 def _copied(step: Step) -> Step:
     return Step(*(np.array(column) for column in step))
 

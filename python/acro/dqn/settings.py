@@ -1,0 +1,68 @@
+"""What the settings of a `DQN` must be: in themselves, with each other, and as a checkpoint's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acro.dqn.heads import LOSSES
+
+# What must be the same for a checkpoint to fit.
+_SIZES = (
+    "observation_size",
+    "num_actions",
+    "hidden",
+    "convolutions",
+    "dueling",
+    "noisy",
+    "layer_norm",
+    "head",
+    "num_quantiles",
+    "num_atoms",
+)
+# Under a categorical head, what its probabilities are of.
+_SUPPORT = ("v_min", "v_max", "return_range")
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Check the settings, by the names of `DQN`'s arguments.
+
+    Raises:
+        ValueError: One is out of its range, or does not fit another.
+        TypeError: `optimizer` or `head` is of another kind.
+    """
+    optional = [name for name in ("average_updates", "munchausen_temperature") if settings[name] is not None]
+    for name in ("observation_size", "num_actions", "learning_rate", "target_update_every", "tau", *optional):
+        if not settings[name] > 0:
+            raise ValueError(f"{name} must be above 0, got {settings[name]}")
+    if settings["tau"] > 1.0:
+        raise ValueError(f"tau must be at most 1, a share of the online network, got {settings['tau']}")
+    if settings["loss"] not in LOSSES:
+        raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {settings['loss']!r}")
+    if settings["backend"] not in ("auto", "torch", "rust"):
+        raise ValueError(f"backend must be auto, torch or rust, got {settings['backend']!r}")
+    if settings["learning_rate_end"] is not None and settings["learning_rate_decay_updates"] < 1:
+        raise ValueError(
+            f"learning_rate_end={settings['learning_rate_end']} needs learning_rate_decay_updates of at least 1"
+        )
+    optimizer, head = settings["optimizer"], settings["head"]
+    if optimizer is not None and not callable(optimizer):
+        raise TypeError(f"optimizer must be called with parameters, such as torch.optim.AdamW, got {optimizer!r}")
+    if not isinstance(head, str) and (isinstance(head, type) or not hasattr(head, "losses")):
+        raise TypeError(f"head must be value, quantile, categorical or a Head of your own, got {head!r}")
+
+
+def check_same_network(found: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Check that the settings `found` in a checkpoint make the network of those `here`.
+
+    Raises:
+        ValueError: They make another one.
+    """
+    names = _SIZES + _SUPPORT if here.get("head") == "categorical" else _SIZES
+    # A checkpoint from before a setting existed has what was the only way then: the default.
+    pairs = {name: (found.get(name, here.get(name)), here.get(name)) for name in names}
+    differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
+    if (found["average_updates"] is None) != (here["average_updates"] is None):
+        differing.append(f"average_updates is {found['average_updates']} in it, {here['average_updates']} here")
+    if differing:
+        raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")

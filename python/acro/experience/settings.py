@@ -1,0 +1,87 @@
+"""What the settings of an `Experience` must be: in themselves, with each other, and as a checkpoint's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from acro import envs
+from acro.experience.exploration import check_zeta_exponent
+
+# What must be the same for a checkpoint to continue.
+SAME_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized", "frame_stack", "lag")
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Check the settings, by the names of `Experience`'s arguments.
+
+    Raises:
+        ValueError: One is out of its range, or does not fit another.
+    """
+    optional = [name for name in ("frame_stack", "n_step_end") if settings[name] is not None]
+    duration = [] if settings["n_step_end"] is None else ["n_step_decay_steps"]
+    for name in ("num_envs", "capacity", "batch_size", "n_step", "eval_episodes", *optional, *duration):
+        if settings[name] < 1:
+            raise ValueError(f"{name} must be at least 1, got {settings[name]}")
+    if settings["capacity"] < settings["num_envs"]:
+        raise ValueError(f"capacity must be at least num_envs={settings['num_envs']}, got {settings['capacity']}")
+    for name in ("updates_per_step", "learning_starts_steps"):
+        if not settings[name] >= 0:
+            raise ValueError(f"{name} must be at least 0, got {settings[name]}")
+    for name in ("gamma", "epsilon_start", "epsilon_end"):
+        if not 0.0 <= settings[name] <= 1.0:
+            raise ValueError(f"{name} must be from 0 to 1, got {settings[name]}")
+    check_zeta_exponent(settings["zeta_exponent"])
+    if settings["lag"] not in (0, 1):
+        raise ValueError(f"lag must be 0 or 1, got {settings['lag']}")
+    if settings["autoreset_mode"] not in (modes := [mode.value for mode in AutoresetMode]):
+        raise ValueError(f"autoreset_mode must be one of {modes}, got {settings['autoreset_mode']!r}")
+    for name, unit in (("steps_per_round", "num_envs"), ("steps_per_epoch", "steps_per_round")):
+        if settings[name] < 1 or settings[name] % settings[unit]:
+            raise ValueError(f"{name} must be a multiple of {unit}={settings[unit]}, got {settings[name]}")
+
+
+def check_collectors(
+    collectors: int, settings: Mapping[str, Any], env_id: str | envs.EnvFactory, *, is_given: bool
+) -> None:
+    """Check that `collectors` can step the environments.
+
+    Args:
+        collectors: How many.
+        settings: The others.
+        env_id: What makes the environments.
+        is_given: They are made already.
+
+    Raises:
+        ValueError: They cannot, or a setting needs this process.
+    """
+    num_envs, frame_stack = settings["num_envs"], settings["frame_stack"]
+    if frame_stack is not None and (collectors or settings["lag"]):
+        raise ValueError(
+            f"frame_stack={frame_stack} is made of the memory, which neither collectors nor a lag can see; use "
+            "gymnasium.wrappers.FrameStackObservation, or collectors=0 and lag=0"
+        )
+    if collectors < 0 or (collectors and num_envs % collectors):
+        raise ValueError(f"collectors must divide num_envs={num_envs}, or be 0, got {collectors}")
+    if collectors and is_given:
+        raise ValueError("collectors make their environments themselves; give an id or a function, or collectors=0")
+    if collectors and envs.makes_vectors(envs.find(env_id)):
+        raise ValueError(
+            f"collectors make vectors of single environments, and {envs.name_of(env_id)} makes vectors, whose state nobody can "
+            "divide; give a function that makes one environment, or collectors=0"
+        )
+
+
+def check_same_settings(found: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Check that the settings `found` in a checkpoint mean what those `here` do.
+
+    Raises:
+        ValueError: They do not.
+    """
+    # A checkpoint from before a setting existed has what was the only way then.
+    pairs = {name: (found.get(name, 0 if name == "lag" else None), here[name]) for name in SAME_SETTINGS}
+    differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
+    if differing:
+        raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")
