@@ -21,11 +21,10 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         patch.setenv("ACRO_TEST_KILLS", str(kills))
-        # Beside other tests, which are not nice, workers would starve.
-        patch.setenv("RAY_worker_niceness", "0")
         # A minute is not enough where ten processes share a core.
         patch.setenv("RAY_raylet_start_wait_time_s", "300")
-        with connected("these tests", num_cpus=2):
+        # Beside other tests, which are not nice, workers would starve.
+        with connected("these tests", num_cpus=2, niceness=0):
             yield kills
 
 

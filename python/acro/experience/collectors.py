@@ -72,7 +72,9 @@ class Elsewhere:
         if self._actors:
             return
         count = len(self._parts)
-        self._ray = self._stack.enter_context(connected(f"collectors={count}", least_cpus=count + 1))
+        # The learner waits for them: they are no less urgent than it is.
+        ray = connected(f"collectors={count}", least_cpus=count + 1, niceness=0)
+        self._ray = self._stack.enter_context(ray)
         # Without a CPU for each, they share those there are, and Ray waits for none.
         has_enough = self._ray.cluster_resources().get("CPU", 0) > count
         options = {"num_cpus": int(has_enough), "scheduling_strategy": "SPREAD"}

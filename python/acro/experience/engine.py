@@ -44,7 +44,12 @@ def find_ray(feature: str) -> Any:
 
 @contextlib.contextmanager
 def connected(
-    feature: str, *, address: str | None = None, num_cpus: int | None = None, least_cpus: int = 1
+    feature: str,
+    *,
+    address: str | None = None,
+    num_cpus: int | None = None,
+    least_cpus: int = 1,
+    niceness: int = 15,
 ) -> Iterator[Any]:
     """Start Ray here, or join a cluster; yield the module. What was started is ended with the block.
 
@@ -54,6 +59,7 @@ def connected(
             where there is none starts Ray on this machine.
         num_cpus: CPUs of this machine that it may use; None for all.
         least_cpus: As many it says to have at least: processes that wait most of the time share what there is.
+        niceness: Of the processes that it starts on this machine.
 
     Raises:
         ImportError: Ray is not installed.
@@ -71,6 +77,7 @@ def connected(
             "address": "local",
             "num_cpus": num_cpus or max(os.cpu_count() or 1, least_cpus),
             "include_dashboard": False,
+            "_system_config": {"worker_niceness": niceness},
         }
     else:
         # A worker of another machine knows this process's environment by what it is given.
