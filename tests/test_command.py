@@ -29,6 +29,20 @@ def test_list_and_doctor_need_neither_torch_nor_lightning() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_reader_that_closes_early_hears_no_complaint() -> None:
+    code = "import sys; from acro.cli.command import run_command; sys.exit(run_command(lambda _: print('said'), []))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+
+    # Nor is there any warning.
+    assert (process.returncode, said) == (0, "")
+
+
 def test_doctor_prints_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.tuner.tuning import Tuner
 from runs import SMALL, differences, last_checkpoint, train
 
-from acro import DQN, Experience
+from acro import DQN, Experience, fit
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif
 from acro.callbacks.tensorboard import Events
@@ -381,13 +379,12 @@ def test_own_network_and_wrapped_environment_from_the_command_line(
 ) -> None:
     env_id = "own_code:own/Cart-v0"
     small = [f"--data.{name}={value}" for name, value in SMALL.items()]
-    command = [sys.executable, "-m", "acro.fit", f"--data.env_id={env_id}", "--model.network=own_code.Net", *small]
-    result = subprocess.run(
-        [*command, "--trainer.max_epochs=1"], cwd=own_code, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    (checkpoint,) = own_code.glob("runs/*/version_0/checkpoints/last.ckpt")
-
+    monkeypatch.chdir(own_code)
     monkeypatch.syspath_prepend(own_code)
+    own = [f"--data.env_id={env_id}", "--model.network=own_code.Net"]
+    assert fit.main([*own, *small, "--gif=false", "--trainer.max_epochs=1"]) == 0
+    (checkpoint,) = own_code.glob("runs/*/version_0/checkpoints/last.ckpt")
+    capsys.readouterr()
+
     assert play([str(checkpoint), "--env_id", env_id, "--network", "own_code:Net", "--episodes", "3"]) == 0
     assert capsys.readouterr().out.startswith(f"{env_id} · 3 greedy episodes, from reset(seed=0) to reset(seed=2)\n")

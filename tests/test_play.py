@@ -322,18 +322,6 @@ def scale(content: dict[str, Any], factor: float) -> None:
     content["state_dict"] = {name: factor * value for name, value in content["state_dict"].items()}
 
 
-def test_reader_that_closes_early_hears_no_complaint(checkpoint: Path) -> None:
-    command = [sys.executable, "-m", "acro.play", str(checkpoint), "--episodes", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        said = process.stderr.read()
-
-    # Nor is there any warning.
-    assert (process.returncode, said) == (0, "")
-
-
 @pytest.mark.parametrize("damage", ["empty", "text", "half", "flipped", "other zip"])
 def test_damaged_checkpoint_is_one_sentence(
     damage: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

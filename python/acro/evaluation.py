@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -89,20 +89,11 @@ class Evaluation:
         }
 
 
-@runtime_checkable
-class Actor(Protocol):
-    """What has a way of its own of choosing actions."""
-
-    def greedy_actions(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
-        """Return the actions (N,) of largest value in observations (N, ...)."""
-
-
-def greedy_actions(
-    network: Actor | nn.Module, obs: NDArray[np.generic], device: torch.device | str
-) -> NDArray[np.int64]:
-    """Return the actions (N,) int64 of largest value in observations (N, ...)."""
-    if isinstance(network, Actor):
-        return network.greedy_actions(obs)
+def greedy_actions(network: nn.Module, obs: NDArray[np.generic], device: torch.device | str) -> NDArray[np.int64]:
+    """Return the actions (N,) int64 of largest value in observations (N, ...), by the network's own method if any."""
+    if hasattr(network, "greedy_actions"):
+        own: NDArray[np.int64] = network.greedy_actions(obs)  # type: ignore[operator] # nn.Module has any attribute
+        return own
     with torch.inference_mode():
         actions: Tensor = network(torch.from_numpy(obs).to(device)).argmax(dim=1)
     return actions.cpu().numpy()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
+from places import fit_logged
 from runs import SMALL, last_checkpoint, train
+from stops import fork_server
 
 from acro import fit
 from acro.callbacks.checkpointing import Interrupts
@@ -132,43 +134,29 @@ def test_exception_saves_nothing_and_is_passed_on(raised: BaseException, tmp_pat
 
 # ---- the command
 
+
 # A round that never ends, the sixth one.
-ENDLESS = """
-import threading
-import lightning as L
-
-class Endless(L.Callback):
-    def on_train_batch_start(self, trainer, *_):
-        if trainer.fit_loop.total_batch_idx == 5:
-            print("waiting", flush=True)
-            threading.Event().wait()
-"""
-
-
 @pytest.mark.skipif(
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
     reason="Ctrl-C is ignored, as a shell has it for what runs in the background; the endless round would not end",
 )
 def test_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
-    (tmp_path / "endless.py").write_text(ENDLESS)
-    command = [sys.executable, "-m", "acro.fit", *SETTINGS, "--trainer.callbacks+=endless.Endless"]
-    command.append(f"--trainer.default_root_dir={tmp_path}")
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
-        said = ""
-        while "Stopping after this round" not in said:
-            said = process.stderr.readline()
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
+    root, log = tmp_path / "root", tmp_path / "log.txt"
+    log.touch()
+    arguments = [*SETTINGS, "--trainer.callbacks+=places.Endless", f"--trainer.default_root_dir={root}"]
+    process = fork_server().Process(target=fit_logged, args=(arguments, log))
+    process.start()
+    for awaited in ("waiting", "Stopping after this round"):
+        while awaited not in log.read_text():
+            assert process.is_alive(), log.read_text()
+            time.sleep(0.001)
+        os.kill(process.pid or 0, signal.SIGINT)
+    process.join()
 
-    assert process.returncode == 130
-    last = tmp_path / "acrobot" / "version_0" / "checkpoints" / "last.ckpt"
-    assert f"left at once; continue with: python -m acro.fit --ckpt_path {last}" in rest
-    assert "Traceback" not in rest
+    assert process.exitcode == 130
+    last = root / "acrobot" / "version_0" / "checkpoints" / "last.ckpt"
+    assert f"left at once; continue with: python -m acro.fit --ckpt_path {last}" in log.read_text()
+    assert "Traceback" not in log.read_text()
     assert read_checkpoint(last)["Experience"]["collector"]["env_steps"] == 256
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import io
+import logging
 import re
 import signal
 import subprocess
@@ -12,8 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from places import fit_logged
-from stops import fork_server
 from test_fit import mistake, run
 
 import acro
@@ -164,15 +164,17 @@ sys.exit(run_command(lambda _: exec("raise KeyboardInterrupt"), []))
 
 
 def test_profile_is_shown(tmp_path: Path) -> None:
-    arguments = [f"--trainer.default_root_dir={tmp_path / 'runs'}", "--gif=false", "--trainer.profiler=simple"]
-    arguments += ["--trainer.max_epochs=1", "--data.eval_episodes=3"]
-    log = tmp_path / "log.txt"
-    process = fork_server().Process(target=fit_logged, args=(arguments, log))
-    process.start()
-    process.join()
+    arguments = [f"--trainer.default_root_dir={tmp_path}", "--gif=false", "--trainer.profiler=simple"]
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    # Where a terminal's handler is.
+    logging.getLogger("lightning.pytorch").addHandler(handler)
+    try:
+        assert run(*arguments, "--trainer.max_epochs=1") == 0
+    finally:
+        logging.getLogger("lightning.pytorch").removeHandler(handler)
 
-    assert process.exitcode == 0, log.read_text()
-    assert "run_training_epoch" in log.read_text()
+    assert "run_training_epoch" in shown.getvalue()
 
 
 def test_environment_with_a_preset_mentions_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +192,7 @@ def test_version_is_acros(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"acro {acro.__version__}\n"
 
 
+@pytest.mark.slow
 def test_interrupt_while_it_starts_is_quiet(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "acro.fit", f"--trainer.default_root_dir={tmp_path}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

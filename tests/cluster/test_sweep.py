@@ -67,6 +67,21 @@ def test_report_shows_every_picture_in_a_browser(undisturbed: Path) -> None:
         assert browser.errors(address) == []
 
 
+def test_sweep_goes_on_with_the_trials_that_are_not_finished(undisturbed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(undisturbed, tmp_path / "version_0")
+    finished, stopped = folder / "killing-make_env" / "version_0", folder / "killing-make_env" / "version_1"
+    shutil.rmtree(stopped)
+    # As far as a driver that was killed would have left it.
+    arguments = [*ARGUMENTS, ENV, "--gif=true", f"--trainer.default_root_dir={folder}", "--seed_everything=1"]
+    assert fit.main([*arguments, "--trainer.max_epochs=2"]) == 0
+    before = (finished / "result.json").stat().st_mtime_ns
+
+    assert sweep.main(["--resume", str(folder), "--trust_config"]) == 0
+    assert (finished / "result.json").stat().st_mtime_ns == before
+    assert compare(undisturbed / "killing-make_env" / "version_1", stopped) == []
+
+
+@pytest.mark.slow
 def test_killed_and_stopped_sweep_ends_like_one_that_was_not(
     undisturbed: Path, ray_cluster: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

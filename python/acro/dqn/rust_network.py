@@ -53,16 +53,20 @@ class RustActing:
     def __init__(self, network: QNetwork) -> None:
         self._network = make_network(network)
         self._parameters = list(network.parameters())
+        self._find_weights()
+
+    def _find_weights(self) -> None:
         self._flat = flatten_parameters(self._parameters)
+        self._weights = self._flat.numpy()
 
     def __call__(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
         """Return the first action of largest value for each row of `obs` (N, ...), (N,)."""
         if self._parameters[0].data_ptr() != self._flat.data_ptr():
             # The optimizer has moved them into one tensor of its own.
-            self._flat = flatten_parameters(self._parameters)
+            self._find_weights()
         rows = np.asarray(obs, dtype=np.float32, order="C")
         if len(rows) == 1:
             # A product with one row adds up in another order. From two rows on each row is the same beside any others:
             # an environment's actions must not depend on how many are stepped with it.
-            return self._network.greedy_actions(self._flat.numpy(), np.concatenate([rows, rows]))[:1]
-        return self._network.greedy_actions(self._flat.numpy(), rows)
+            return self._network.greedy_actions(self._weights, np.concatenate([rows, rows]))[:1]
+        return self._network.greedy_actions(self._weights, rows)

@@ -69,8 +69,8 @@ def check_collectors(
         raise ValueError("collectors make their environments themselves; give an id or a function, or collectors=0")
     if collectors and envs.makes_vectors(envs.find(env_id)):
         raise ValueError(
-            f"collectors make vectors of single environments, and {envs.name_of(env_id)} makes vectors, whose state nobody can "
-            "divide; give a function that makes one environment, or collectors=0"
+            f"collectors make vectors of single environments, and {envs.name_of(env_id)} makes vectors, whose state "
+            "nobody can divide; give a function that makes one environment, or collectors=0"
         )
 
 

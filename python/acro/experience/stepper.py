@@ -92,6 +92,7 @@ class Stepper:
         obs, acted = self._obs, ~self._resetting
         next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
+        has_ended = bool(ended.any())
         self.taken_steps += self._of
         check_finite(self.env, self.taken_steps, next_obs, rewards)
         self._returns += rewards
@@ -103,14 +104,14 @@ class Stepper:
         if self._autoreset_mode is AutoresetMode.NEXT_STEP:
             self._lengths[self._resetting] = 0
             self._resetting = ended
-        elif ended.any():
+        elif has_ended:
             final_obs = _with_final_obs(next_obs, infos)
             check_finite(self.env, self.taken_steps, final_obs)
             if self._autoreset_mode is AutoresetMode.DISABLED:
                 final_obs = final_obs.copy()
                 next_obs, _ = self.env.reset(options={"reset_mask": ended})
         returns, lengths = self._returns, self._lengths
-        if ended.any():
+        if has_ended:
             returns, lengths = returns.copy(), lengths.copy()
             self._returns[ended] = 0.0
             self._lengths[ended] = 0
