@@ -1,4 +1,4 @@
-"""Train SB3's or SBX's DQN with rl-zoo's settings until Acrobot is solved: `python solve_peer.py sb3|sbx SEED STEPS`.
+"""Train SB3's or SBX's DQN with rl-zoo's settings until Acrobot is solved: `-m benchmarks.solve_peer NAME SEED STEPS`.
 
 `benchmarks.time_to_solve` runs it from cold. Prints "solved STEP SECONDS", with the seconds of evaluations, or "never".
 Imports nothing but the library that it trains with.

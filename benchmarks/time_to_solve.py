@@ -118,14 +118,15 @@ def cold_peer(library: str, python: str | os.PathLike[str], seed: int, steps: in
 
     None if it is never solved in `steps` steps, or not installed.
     """
-    script = Path(__file__).with_name("solve_peer.py")
     start = time.perf_counter()
     try:
+        # Not as a script: its folder would come first on the path, and has a profile.py as the standard library does.
         done = subprocess.run(
-            [python, script, library, str(seed), str(steps)],
+            [python, "-m", "benchmarks.solve_peer", library, str(seed), str(steps)],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
+            cwd=Path(__file__).parent.parent,
             env={**os.environ, **jax_peer.ENVIRONMENT},
         )
     except (FileNotFoundError, subprocess.CalledProcessError) as error:

@@ -74,6 +74,7 @@ def test_sweep_goes_on_with_the_trials_that_are_not_finished(undisturbed: Path, 
     # As far as a driver that was killed would have left it.
     arguments = [*ARGUMENTS, ENV, "--gif=true", f"--trainer.default_root_dir={folder}", "--seed_everything=1"]
     assert fit.main([*arguments, "--trainer.max_epochs=2"]) == 0
+    (stopped / "result.json").unlink()
     before = (finished / "result.json").stat().st_mtime_ns
 
     assert sweep.main(["--resume", str(folder), "--trust_config"]) == 0
