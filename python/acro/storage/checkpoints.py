@@ -189,4 +189,4 @@ def _checksum(file: IO[bytes], size: int) -> int:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
