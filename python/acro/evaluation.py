@@ -169,7 +169,7 @@ def _play_once(
         obs, rewards, terminated, truncated, _ = env.step(actions)
         check_finite(env, len(taken), obs, rewards)
         ended = terminated | truncated
-        if env.metadata["autoreset_mode"] is AutoresetMode.DISABLED and ended.any():
+        if envs.autoreset_mode(env) is AutoresetMode.DISABLED and ended.any():
             obs, _ = env.reset(options={"reset_mask": ended})
         if stacks is not None:
             # Episodes that a reset begins are not played.

@@ -167,9 +167,17 @@ def test_environments_of_other_processes_continue_if_they_are_recorded() -> None
     check_continues(make(), make(), steps=37)
 
 
+def test_a_vector_made_later_changes_no_autoreset_mode() -> None:
+    env = make_vec("CartPole-v1")
+    # As before Gymnasium 1.4, where all vectors of one environment share their metadata.
+    env.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+
+    assert acro.envs.autoreset_mode(env) is AutoresetMode.SAME_STEP
+
+
 def test_vector_environment_is_asked_for_its_own_state() -> None:
     # No class with parameters before Gymnasium 1.3.
-    class Own(SyncVectorEnv):  # type: ignore[type-arg]
+    class Own(SyncVectorEnv):
         def state_dict(self) -> dict[str, Any]:
             return {"mine": 1}
 

@@ -251,7 +251,7 @@ def test_tensor_without_a_storage_is_refused(tmp_path: Path) -> None:
                 content = b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01K\x05Qs."
             damaged.writestr(name, content)
 
-    with pytest.raises(ValueError, match="is damaged or no checkpoint: (saved_id must be a tuple|AssertionError)"):
+    with pytest.raises(ValueError, match=r"is damaged or no checkpoint: (saved_id must be a tuple|AssertionError)"):
         read_checkpoint(path)
 
 

@@ -120,6 +120,14 @@ def makes_vectors(env_id: str | EnvFactory) -> bool:
         return False
 
 
+def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode | None:
+    """Return when an ended episode of `env` makes room for the next; None where it does not say."""
+    # Before Gymnasium 1.4 the vectors of one environment share their metadata, which is then what the newest wrote.
+    own: Any = getattr(env.unwrapped, "autoreset_mode", None)
+    mode = own or env.metadata.get("autoreset_mode")
+    return mode if isinstance(mode, AutoresetMode) else None
+
+
 def check_vectors(env: VectorEnv[Any, Any, Any], name: str) -> None:
     """Check that acro can train in `env`, which messages call `name`.
 
@@ -127,8 +135,8 @@ def check_vectors(env: VectorEnv[Any, Any, Any], name: str) -> None:
         ValueError: Its spaces do not fit, or it does not say when an ended episode makes room for the next.
     """
     _check_spaces(env, env.single_observation_space, env.single_action_space)
-    mode = env.metadata.get("autoreset_mode")
-    if not isinstance(mode, AutoresetMode):
+    if autoreset_mode(env) is None:
+        mode = env.metadata.get("autoreset_mode")
         raise ValueError(f"metadata['autoreset_mode'] of {name} must be an AutoresetMode, got {mode!r}")
 
 

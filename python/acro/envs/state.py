@@ -9,6 +9,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
+from acro.envs.making import autoreset_mode
 from acro.envs.replaying import Recorder, check_episode
 
 
@@ -47,7 +48,7 @@ def state_dict(env: VectorEnv[Any, Any, Any]) -> dict[str, Any] | None:
     if not _is_recorded(env):
         return None
     return {
-        "autoreset_mode": env.metadata["autoreset_mode"].value,
+        "autoreset_mode": _mode_of(env),
         "episodes": list(env.unwrapped.get_attr("open_episode")),  # type: ignore[attr-defined]
     }
 
@@ -92,10 +93,16 @@ def _is_recorded(env: VectorEnv[Any, Any, Any]) -> bool:
     return isinstance(own, (SyncVectorEnv, AsyncVectorEnv)) and all(own.call("has_wrapper_attr", "open_episode"))
 
 
+def _mode_of(env: VectorEnv[Any, Any, Any]) -> str:
+    mode = autoreset_mode(env)
+    assert mode is not None  # Every vector environment of Gymnasium's own has one.
+    return mode.value
+
+
 def _check(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> None:
     if not {"autoreset_mode", "episodes"} <= state.keys():
         raise ValueError(f"not the saved state of recorded environments: it has {', '.join(sorted(state))}")
-    mode = env.metadata["autoreset_mode"].value
+    mode = _mode_of(env)
     if state["autoreset_mode"] != mode:
         raise ValueError(f"the saved autoreset_mode is {state['autoreset_mode']!r}, this environment's is {mode!r}")
     episodes = state["episodes"]

@@ -70,7 +70,7 @@ class Stepper:
         self._see = see
         self._of = env.num_envs if of is None else of
         self._first = first
-        self._autoreset_mode = env.metadata["autoreset_mode"]
+        self._autoreset_mode = envs.autoreset_mode(env)
         self._returns = np.zeros(env.num_envs, dtype=np.float64)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
         # Environments whose next step only resets them (next-step mode).
