@@ -1,4 +1,4 @@
-"""Atari's frames in the memory, MinAtar learned: `python -m benchmarks.images [--quick] [--runs DIR] [--pong DIR]`."""
+"""Atari's frames in the replay memory, and MinAtar learned: `python -m benchmarks.images [--quick] [--runs FOLDER]`."""
 
 from __future__ import annotations
 
@@ -258,15 +258,6 @@ def learning_table(folder: Path) -> results.Table:
     return results.Table(caption, ("seed", "frames", "return", "best return"), rows)
 
 
-def curve_table(run: Path) -> results.Table:
-    """Read every evaluation of a run of preset atari."""
-    with open(run / "metrics.csv") as file:
-        evaluations = [row for row in csv.DictReader(file) if row.get("eval/return")]
-    rows = [(f"{int(float(row['step'])):,}", f"{float(row['eval/return']):.1f}") for row in evaluations]
-    caption = "ALE/Pong-v5, preset atari, seed 0: mean greedy return of an evaluation, as far as the run went"
-    return results.Table(caption, ("steps", "return"), rows)
-
-
 def main() -> None:
     """Measure, show and store."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -274,7 +265,6 @@ def main() -> None:
     parser.add_argument("--capacity", type=int, default=1_000_000)
     parser.add_argument("--played", type=int, default=10_000, help="real transitions, stored again until it is full")
     parser.add_argument("--runs", type=Path, help="the folder of preset minatar-breakout with a run for each seed")
-    parser.add_argument("--pong", type=Path, help="the folder of a run of preset atari")
     arguments = parser.parse_args()
     capacity, count = (2_000, 500) if arguments.quick else (arguments.capacity, arguments.played)
     measure = Measure(repeats=3, calls=20) if arguments.quick else Measure(repeats=25, calls=100)
@@ -296,8 +286,6 @@ def main() -> None:
             "MinAtar's own examples/dqn.py and settings (Young and Tian 2019; the paper has no table), run by others "
             f"with all six actions: {published}."
         )
-    if arguments.pong is not None:
-        tables.append(curve_table(arguments.pong))
     for table in tables:
         results.show(table)
     if not arguments.quick:
