@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import acro
@@ -32,13 +33,13 @@ def _fit(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(usage(argv))
         return 0
-    _speak_plainly()
-    logger.info("acro %s · loading PyTorch and Lightning", acro.__version__)
-    with interrupts_wait():
-        from acro.cli.parser import prepared
+    with _bare_messages():
+        logger.info("acro %s · loading PyTorch and Lightning", acro.__version__)
+        with interrupts_wait():
+            from acro.cli.parser import prepared
 
-    with prepared(["--help" if argument == "--help_all" else argument for argument in argv]) as cli:
-        return _train(cli)
+        with prepared(["--help" if argument == "--help_all" else argument for argument in argv]) as cli:
+            return _train(cli)
 
 
 def _train(cli: FitCLI) -> int:
@@ -82,11 +83,17 @@ def _how_to_continue(cli: FitCLI) -> str:
     return f"continue with: python -m acro.fit --ckpt_path {cli.run.last_checkpoint}{trust}"
 
 
-def _speak_plainly() -> None:
-    """Print acro's own messages bare."""
+@contextmanager
+def _bare_messages() -> Iterator[None]:
+    """Print acro's own messages bare; who called `main` has logging back as it was."""
+    before = logger.level, logger.handlers, logger.propagate
     logger.setLevel(logging.INFO)
-    logger.handlers = [logging.StreamHandler()]
-    logger.propagate = False
+    logger.handlers, logger.propagate = [logging.StreamHandler()], False
+    try:
+        yield
+    finally:
+        logger.setLevel(before[0])
+        _, logger.handlers, logger.propagate = before
 
 
 if __name__ == "__main__":

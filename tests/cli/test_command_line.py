@@ -163,6 +163,15 @@ sys.exit(run_command(lambda _: exec("raise KeyboardInterrupt"), []))
     assert done.returncode == 130
 
 
+def test_logging_is_as_it_was_after_a_command(tmp_path: Path) -> None:
+    logger = logging.getLogger("acro")
+    before = logger.level, logger.handlers, logger.propagate
+    assert run("--lr=0.1", f"--trainer.default_root_dir={tmp_path}") == 2
+
+    assert (logger.level, logger.handlers, logger.propagate) == before
+    assert logger.propagate
+
+
 def test_profile_is_shown(tmp_path: Path) -> None:
     arguments = [f"--trainer.default_root_dir={tmp_path}", "--gif=false", "--trainer.profiler=simple"]
     shown = io.StringIO()
