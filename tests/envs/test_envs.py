@@ -76,7 +76,8 @@ def test_vector_environment_of_another_number_or_without_a_mode_is_an_error() ->
 
     def modeless(num_envs: int) -> Any:
         env: Any = SyncVectorEnv([classic_control.CartPoleEnv] * num_envs)
-        del env.metadata["autoreset_mode"], env.autoreset_mode
+        env.metadata = {}
+        del env.autoreset_mode
         return env
 
     with pytest.raises(ValueError, match="three must make 2 environments, got 3"):

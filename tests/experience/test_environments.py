@@ -180,8 +180,10 @@ class Foreign:
 
 
 def without_mode() -> SyncVectorEnv:
-    env = sync()
+    env: Any = sync()
     env.metadata = {}
+    del env.autoreset_mode
+    assert isinstance(env, SyncVectorEnv)
     return env
 
 
