@@ -61,7 +61,7 @@ def main() -> None:
             "Remembering: the difference between stepping a vector of environments with and without it, the median "
             f"over blocks of {_BLOCK} steps of the trained network, both in turn. All of it: a run of the preset after "
             "its burn-in, evaluations and checkpoints left out, which would make the share smaller. "
-            "`acro/Acrobot-v1` gives its state, and nothing is remembered. Processor time.",
+            "acro's own Acrobot gives its state, and nothing is remembered. Processor time.",
         ],
         data={**data, "restoring_seconds": restoring},
     )
