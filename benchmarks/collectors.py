@@ -69,7 +69,8 @@ class Watch(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Time the calls to where the environments are."""
-        places: Any = trainer.datamodule.collector.places  # type: ignore[attr-defined]
+        experience: Any = trainer.datamodule  # type: ignore[attr-defined] # set where fit is given one
+        places = experience.collector.places
         for name in ("start", "finish"):
             setattr(places, name, self._timed(getattr(places, name)))
 

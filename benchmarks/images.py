@@ -10,10 +10,11 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from acro import DQN, Experience, envs
@@ -68,7 +69,7 @@ def played(env_id: str, count: int) -> Frames:
     env, rng = envs.make(env_id), np.random.default_rng(0)
     columns = Frames(
         np.empty((count, *FRAME), np.uint8),
-        rng.integers(int(env.action_space.n), size=count),  # type: ignore[attr-defined]
+        rng.integers(int(cast(Discrete, env.action_space).n), size=count),
         np.empty(count, np.float32),
         np.empty((count, *FRAME), np.uint8),
         np.empty(count, np.bool_),

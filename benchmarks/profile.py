@@ -84,7 +84,7 @@ class Attach(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Label, and start."""
         wrap = self.profile.wrap
-        experience: Any = trainer.datamodule  # type: ignore[attr-defined]
+        experience: Any = trainer.datamodule  # type: ignore[attr-defined] # set where fit is given one
         wrap(experience.collector.places.stepper.env, "step", "environment")
         wrap(experience.collector, "collect", "rest of a round's steps")
         wrap(experience, "_sample", "sampling")
@@ -151,7 +151,7 @@ def profiled(arguments: list[str]) -> dict[str, float]:
         warnings.simplefilter("ignore")
         settings = [f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
         with prepared([*arguments, *settings]) as cli:
-            callbacks: list[L.Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
+            callbacks: list[L.Callback] = cli.trainer.callbacks  # type: ignore[attr-defined] # Lightning declares none
             for callback in callbacks:
                 for hook in ("on_train_batch_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end"):
                     profile.wrap(callback, hook, "other callbacks")

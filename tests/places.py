@@ -183,7 +183,7 @@ def fit_logged(arguments: list[str], log: Path) -> None:
 
 
 class Endless(L.Callback):
-    """Never end the fifth round."""
+    """Never end the sixth round."""
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.fit_loop.total_batch_idx == 5:

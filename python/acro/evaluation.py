@@ -153,6 +153,7 @@ def _play_once(
     obs, _ = env.reset(seed=seed)
     stacks = None if frame_stack is None else np.stack([obs] * frame_stack, axis=1)  # (N, frame_stack, ...)
     limit = STEP_LIMIT if vector_step_limit(env) is None else None
+    resets_itself = envs.autoreset_mode(env) is not AutoresetMode.DISABLED
     while playing.any():
         if len(taken) == limit:
             warnings.warn(
@@ -169,7 +170,7 @@ def _play_once(
         obs, rewards, terminated, truncated, _ = env.step(actions)
         check_finite(env, len(taken), obs, rewards)
         ended = terminated | truncated
-        if envs.autoreset_mode(env) is AutoresetMode.DISABLED and ended.any():
+        if not resets_itself and ended.any():
             obs, _ = env.reset(options={"reset_mask": ended})
         if stacks is not None:
             # Episodes that a reset begins are not played.

@@ -135,7 +135,6 @@ def test_exception_saves_nothing_and_is_passed_on(raised: BaseException, tmp_pat
 # ---- the command
 
 
-# A round that never ends, the sixth one.
 @pytest.mark.skipif(
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
     reason="Ctrl-C is ignored, as a shell has it for what runs in the background; the endless round would not end",

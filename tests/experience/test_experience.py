@@ -62,6 +62,21 @@ def test_unfit_environment_is_an_error(env_id: str, found: str) -> None:
         Experience(env_id)
 
 
+class Sized(Experience):
+    """Has arguments of its own, by the names of others."""
+
+    def __init__(self, capacity: str, num_envs: int) -> None:
+        super().__init__("CartPole-v1", num_envs=2 * num_envs, capacity={"small": 100}[capacity])
+
+
+def test_settings_are_those_that_a_subclass_passes_on() -> None:
+    experience = Sized("small", 4)
+
+    assert (experience.capacity, experience.num_envs) == (100, 8)
+    with pytest.raises(ValueError, match="steps_per_round must be a multiple of num_envs=10, got 64"):
+        Sized("small", 5)
+
+
 def test_asking_before_setup_is_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"made by setup\('fit'\)"):
         _ = Experience().env_steps

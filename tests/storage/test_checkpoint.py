@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import pickle
+import re
 import resource
 import stat
 import zipfile
@@ -251,7 +252,11 @@ def test_tensor_without_a_storage_is_refused(tmp_path: Path) -> None:
                 content = b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01K\x05Qs."
             damaged.writestr(name, content)
 
-    with pytest.raises(ValueError, match=r"is damaged or no checkpoint: (saved_id must be a tuple|AssertionError)"):
+    with pytest.raises(AssertionError) as raised:
+        torch.load(path, weights_only=True)
+    # PyTorch's assertion has a text in some of its versions, and none in others.
+    reason = str(raised.value) or "AssertionError"
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{path} is damaged or no checkpoint: {reason}')}$"):
         read_checkpoint(path)
 
 

@@ -226,6 +226,7 @@ def _signals_noted(stop: Path) -> Iterator[list[signal.Signals]]:
             signal.signal(signum, handler)
 
 
+# Where Ray is not installed, mypy takes what comes from it for Any.
 class _Watcher(tune.Callback):  # type: ignore[misc,unused-ignore]
     """Tells the table what happens to trials."""
 

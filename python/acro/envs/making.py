@@ -123,9 +123,10 @@ def makes_vectors(env_id: str | EnvFactory) -> bool:
 def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode | None:
     """Return when an ended episode of `env` makes room for the next; None where it does not say."""
     # Before Gymnasium 1.4 the vectors of one environment share their metadata, which is then what the newest wrote.
-    own: Any = getattr(env.unwrapped, "autoreset_mode", None)
-    mode = own or env.metadata.get("autoreset_mode")
-    return mode if isinstance(mode, AutoresetMode) else None
+    for mode in (getattr(env.unwrapped, "autoreset_mode", None), env.metadata.get("autoreset_mode")):
+        if isinstance(mode, AutoresetMode):
+            return mode
+    return None
 
 
 def check_vectors(env: VectorEnv[Any, Any, Any], name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium.spaces import Discrete
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from acro.envs.making import autoreset_mode
@@ -94,9 +94,7 @@ def _is_recorded(env: VectorEnv[Any, Any, Any]) -> bool:
 
 
 def _mode_of(env: VectorEnv[Any, Any, Any]) -> str:
-    mode = autoreset_mode(env)
-    assert mode is not None  # Every vector environment of Gymnasium's own has one.
-    return mode.value
+    return cast(AutoresetMode, autoreset_mode(env)).value  # Those that are recorded are Gymnasium's own, and say it.
 
 
 def _check(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> None:

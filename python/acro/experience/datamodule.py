@@ -136,8 +136,11 @@ class Experience(L.LightningDataModule):
         env_id, eval_env = envs.name_of(env_id), None if eval_env is None else envs.name_of(eval_env)
         # Where environments are stepped changes nothing of a run.
         self.save_hyperparameters(ignore=["collectors"])
-        check_settings(self.hparams)
-        check_collectors(collectors, self.hparams, self.env_id, is_given=self._given is not None)
+        # Not `hparams`: there a subclass's arguments stand in the place of those of the same name here.
+        check_settings(locals())
+        check_collectors(
+            collectors, num_envs, self.env_id, is_given=self._given is not None, frame_stack=frame_stack, lag=lag
+        )
         self.env_kwargs = dict(env_kwargs or {})
         self.seed = seed
         self.num_envs = num_envs
@@ -185,7 +188,7 @@ class Experience(L.LightningDataModule):
             else f"{self.env_steps} steps, {len(self.collector.episodes)} episodes"
         )
         return (
-            f"Experience({self.hparams['env_id']!r}, num_envs={self.hparams['num_envs']}, seed={self.seed}): "
+            f"Experience({self.hparams['env_id']!r}, num_envs={self.num_envs}, seed={self.seed}): "
             f"observations {self.observation_shape}, {self.num_actions} actions; {done}"
         )
 

@@ -44,21 +44,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_collectors(
-    collectors: int, settings: Mapping[str, Any], env_id: str | envs.EnvFactory, *, is_given: bool
+    collectors: int, num_envs: int, env_id: str | envs.EnvFactory, *, is_given: bool, frame_stack: int | None, lag: int
 ) -> None:
-    """Check that `collectors` can step the environments.
-
-    Args:
-        collectors: How many.
-        settings: The others.
-        env_id: What makes the environments.
-        is_given: They are made already.
+    """Check that `collectors` can step the environments, which `is_given` says are made already.
 
     Raises:
         ValueError: They cannot, or a setting needs this process.
     """
-    num_envs, frame_stack = settings["num_envs"], settings["frame_stack"]
-    if frame_stack is not None and (collectors or settings["lag"]):
+    if frame_stack is not None and (collectors or lag):
         raise ValueError(
             f"frame_stack={frame_stack} is made of the memory, which neither collectors nor a lag can see; use "
             "gymnasium.wrappers.FrameStackObservation, or collectors=0 and lag=0"
