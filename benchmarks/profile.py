@@ -15,7 +15,7 @@ import lightning as L
 import torch
 
 from acro.cli.parser import prepared
-from acro.experience import collector as collecting
+from acro.experience import stepper as stepping
 from benchmarks.results import Table, save, show
 
 LABELS = (
@@ -146,7 +146,7 @@ def main() -> None:
 def profiled(arguments: list[str]) -> dict[str, float]:
     """Return the seconds by label of one run."""
     profile = Profile()
-    greedy_actions = vars(collecting)["greedy_actions"]
+    greedy_actions = vars(stepping)["greedy_actions"]
     with tempfile.TemporaryDirectory() as root, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         settings = [f"--trainer.default_root_dir={root}", "--trainer.enable_progress_bar=false"]
@@ -156,11 +156,11 @@ def profiled(arguments: list[str]) -> dict[str, float]:
                 for hook in ("on_train_batch_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end"):
                     profile.wrap(callback, hook, "other callbacks")
             callbacks.insert(0, Attach(profile))
-            profile.wrap(collecting, "greedy_actions", "acting")
+            profile.wrap(stepping, "greedy_actions", "acting")
             try:
                 cli.trainer.fit(cli.model, cli.datamodule)
             finally:
-                setattr(collecting, "greedy_actions", greedy_actions)  # noqa: B010 - it is imported there, not exported
+                setattr(stepping, "greedy_actions", greedy_actions)  # noqa: B010 - it is imported there, not exported
     return dict(profile.seconds)
 
 
