@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Any
 
 PYTHON = Path(__file__).parent.parent / ".venv-jax" / "bin" / "python"
-# One thread, as every other contestant.
+# One thread, as every other contestant; of a GPU's memory no more than is needed.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "OMP_NUM_THREADS": "1",
 }
@@ -38,11 +39,14 @@ class JaxTurn:
 class JaxProcess:
     """The other process.
 
+    Args:
+        platform: Where JAX computes: "cpu" or "cuda".
+
     Raises:
         ImportError: Its environment is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, platform: str = "cpu") -> None:
         if not PYTHON.exists():
             raise ImportError("JAX's environment is not installed; run `make bench`, or `make .venv-jax/.installed`")
         self._process = subprocess.Popen(
@@ -50,7 +54,7 @@ class JaxProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, "JAX_PLATFORMS": platform},
         )
 
     def make(self, name: str, **settings: Any) -> JaxTurn:
