@@ -219,6 +219,24 @@ def test_episode_without_a_seed_continues_identically() -> None:
     assert_same(without_infos(play(restored, taken[10:])), without_infos(play(original, taken[10:])))
 
 
+class Deaf(CartPoleEnv):
+    """Never hands its seed on, as MinAtar's games do not."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        begun: tuple[Any, dict[str, Any]] = super().reset(options=options)
+        return begun
+
+
+def test_environment_that_leaves_its_seed_alone_starts_alike() -> None:
+    states = []
+    for _ in range(2):
+        env = make_vec(Deaf)
+        obs, _ = env.reset(seed=3)
+        states.append((obs, play(env, actions(env, 60)), acro.envs.state_dict(env)))
+
+    assert_same(*states)
+
+
 def test_saved_state_is_not_changed_by_later_steps() -> None:
     env = make_vec("CartPole-v1")
     env.reset(seed=0)

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import gymnasium
 import numpy as np
+from gymnasium.utils import seeding
 from numpy.random import Generator, RandomState
 
 # Longer open episodes start afresh: what is kept of an endless one would grow without bound. ALE cuts at 27,000 steps.
@@ -42,9 +43,13 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Begin an episode and forget the last one; O(1) but for a `state_dict` of the environment's own."""
         if self._last is not None:
             return self._last[0], {}
-        if seed is None:
+        unwrapped = self.env.unwrapped
+        if seed is not None:
+            # One that leaves seeds alone: MinAtar's, whose game has a generator of its own.
+            unwrapped.np_random, _ = seeding.np_random(seed)
+        else:
             # It is made when it is first asked for, and then of the operating system's entropy.
-            _ = self.env.unwrapped.np_random
+            _ = unwrapped.np_random
         self._start = {"layers": [_save(*layer) for layer in self._layers], "seed": seed, "options": options}
         obs, info = self.env.reset(seed=seed, options=options)
         self._first_checksum, self._steps, self._ended = _checksum(obs), [], (False, False)
