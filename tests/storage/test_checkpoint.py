@@ -149,6 +149,18 @@ def test_checkpoint_of_a_plain_trainer_is_read(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "plain.ckpt")["hyper_parameters"]["observation_size"] == 6
 
 
+def test_checkpoint_of_a_gpu_is_read_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = torch.arange(3.0)
+    # What is written of a tensor's device.
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    DurableCheckpointIO().save_checkpoint({FORMAT_KEY: FORMAT_VERSION, "weights": weights}, tmp_path / "gpu.ckpt")
+    monkeypatch.undo()
+
+    for map_location in (None, "cpu"):
+        loaded = DurableCheckpointIO().load_checkpoint(tmp_path / "gpu.ckpt", map_location)
+        assert torch.equal(loaded["weights"], weights)
+
+
 def test_missing_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.ckpt: no such checkpoint"):
         read_checkpoint(tmp_path / "nothing.ckpt")

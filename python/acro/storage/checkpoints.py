@@ -50,7 +50,8 @@ class DurableCheckpointIO(CheckpointIO):
         """Read a checkpoint of acro; see `read_checkpoint`."""
         if weights_only is False:
             raise ValueError("weights_only=False would run code from the file; acro's checkpoints never need it")
-        return read_checkpoint(path, map_location=map_location)
+        # As Lightning's own: what a GPU saved is read where there is none.
+        return read_checkpoint(path, map_location="cpu" if map_location is None else map_location)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete `path` if it is there."""
