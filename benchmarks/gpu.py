@@ -18,6 +18,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from acro import DQN, ReplayMemory
+from acro.dqn.cuda_graph import CapturedRounds
 from benchmarks.jax_peer import JaxProcess
 from benchmarks.results import Table, save, show
 
@@ -74,7 +75,7 @@ def acro_update(size: Size, device: str, **settings: Any) -> Callable[[], None]:
     def stretch() -> None:
         batch = memory.sample((ROUND, size.batch_size)).as_tensors()
         # As `training_step`: a graph has inputs of its own.
-        td_errors = dqn.learn(batch if settings.get("cuda_graph") else batch.to(device))
+        td_errors = dqn.learn(batch if isinstance(dqn.rounds, CapturedRounds) else batch.to(device))
         td_errors.sum().item()
 
     return stretch

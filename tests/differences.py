@@ -31,7 +31,7 @@ def differences(left: Any, right: Any, path: str = "") -> list[str]:
         pairs = enumerate(zip(left, right, strict=True))
         return [line for index, (a, b) in pairs for line in differences(a, b, f"{path}[{index}]")]
     if isinstance(left, (torch.Tensor, np.ndarray)):
-        left, right = np.asarray(left), np.asarray(right)
+        left, right = (np.asarray(it.cpu() if isinstance(it, torch.Tensor) else it) for it in (left, right))
         same = left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
         return [] if same else [path]
     return [] if left == right or (left != left and right != right) else [f"{path}: {left!r} and {right!r}"]

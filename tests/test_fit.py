@@ -205,7 +205,7 @@ def test_second_run_gets_a_folder_of_its_own(straight: Path) -> None:
             "error: Pendulum-v1 has the action space Box(-2.0, 2.0, (1,), float32); acro needs a Discrete",
         ),
         (["--data.capacity=0"], "error: capacity must be at least 1, got 0"),
-        (["--data.capacity=2000000000"], "bytes"),
+        (["--data.env_id=MinAtar/Breakout-v1", "--data.capacity=2000000000"], "bytes"),
         (["--data.gamma=2"], "error: gamma must be from 0 to 1, got 2.0"),
         (["--ckpt_path=nothere.ckpt"], "error: nothere.ckpt: no such checkpoint"),
         (["--ckpt_path=last"], "has a checkpoint; start one without it"),

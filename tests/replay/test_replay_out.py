@@ -186,6 +186,7 @@ def test_a_batch_that_nobody_holds_is_written_again() -> None:
     assert held.obs.shape == (16, 3)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")
 def test_an_array_that_was_changed_is_not_written_again() -> None:
     memory = filled()
     memory.sample(16).obs.setflags(write=False)
