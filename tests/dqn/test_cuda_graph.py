@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +127,29 @@ def test_what_is_captured_stays_on_the_gpu(variant: str, monkeypatch: pytest.Mon
     assert stepped == [{"cuda"}, {"cuda"}]
 
 
+@pytest.fixture
+def deterministic() -> Iterator[bool]:
+    """Of a Trainer, whose setting outlives it."""
+    yield True
+    torch.use_deterministic_algorithms(False)
+
+
 @needs_gpu
-def test_run_of_captured_rounds_resumes_to_the_bit(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"epochs": 2, "data": {"prioritized": True}, "accelerator": "gpu"}
-    settings["model"] = {"cuda_graph": True}
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("env_id", ["acro/Acrobot-v1", "MinAtar/Breakout-v1"])
+def test_run_on_a_gpu_resumes_to_the_bit(env_id: str, cuda_graph: bool, deterministic: bool, tmp_path: Path) -> None:
+    model: dict[str, Any] = {"cuda_graph": cuda_graph}
+    if env_id.startswith("MinAtar"):
+        model |= {"observation_shape": (10, 10, 4), "observation_dtype": "bool"}
+    data = {"prioritized": True, "env_kwargs": {"max_episode_steps": 60}}
+    settings: dict[str, Any] = {"epochs": 2, "env_id": env_id, "data": data, "model": model, "accelerator": "gpu"}
     for name in ("straight", "stopped"):
         (tmp_path / name).mkdir()
-    train(tmp_path / "straight", **settings)
-    train(tmp_path / "stopped", stop_after=11, **settings)
-    train(tmp_path / "stopped", resume=True, **settings)
+    module, _ = train(tmp_path / "straight", deterministic=deterministic, **settings)
+    train(tmp_path / "stopped", stop_after=11, deterministic=deterministic, **settings)
+    train(tmp_path / "stopped", resume=True, deterministic=deterministic, **settings)
 
+    assert isinstance(module.rounds, CapturedRounds) == cuda_graph
     assert differences(last_checkpoint(tmp_path / "straight"), last_checkpoint(tmp_path / "stopped")) == []
 
 
