@@ -1,4 +1,4 @@
-"""Atari's frames in the replay memory, and MinAtar learned: `python -m benchmarks.images [--quick] [--runs FOLDER]`."""
+"""Atari's frames in the replay memory, and MinAtar learned: `python -m benchmarks.images [--quick] [--runs ...]`."""
 
 from __future__ import annotations
 
@@ -105,13 +105,48 @@ def filled(capacity: int, frames: Frames) -> tuple[ReplayMemory, int]:
     return memory, resident_bytes() - before
 
 
-def memory_table(capacity: int, frames: Frames, measured: int) -> results.Table:
+def filled_cpprb(capacity: int, frames: Frames) -> tuple[Any, int]:
+    """Return cpprb's buffer with one frame a step, full, and by how many bytes it made the process grow.
+
+    Raises:
+        ImportError: cpprb is not installed.
+    """
+    import cpprb
+
+    gc.collect()
+    before = resident_bytes()
+    fields = {"obs": {"shape": (*FRAME, STACK), "dtype": np.uint8}, "act": {"dtype": np.int64}, "rew": {}, "done": {}}
+    buffer = cpprb.ReplayBuffer(capacity, fields, next_of="obs", stack_compress="obs")
+    # (steps, 84, 84, 4): where episodes begin has no part in what a sample costs.
+    windows = np.lib.stride_tricks.sliding_window_view(frames.next_obs, STACK, axis=0)
+    steps = len(windows) - 1
+    while buffer.get_stored_size() < capacity:
+        for start in range(0, steps, 500):
+            obs, next_obs = windows[start : start + 500], windows[start + 1 : start + 501]
+            rows = len(next_obs)
+            buffer.add(
+                obs=obs[:rows],
+                act=frames.actions[start : start + rows],
+                rew=frames.rewards[start : start + rows],
+                next_obs=next_obs,
+                done=frames.terminated[start : start + rows],
+            )
+    buffer.sample(BATCH)
+    return buffer, resident_bytes() - before
+
+
+def memory_table(capacity: int, measured: int, measured_cpprb: int | None) -> results.Table:
     """Say what each library needs for as many transitions."""
     stacked = STACK * FRAME_BYTES
+    alone = f"{capacity * FRAME_BYTES / 1e9:.2f} GB"
     rows = [
         ("acro, frame_stack=4", f"{measured / 1e9:.2f} GB", "measured"),
-        ("frames alone, as many bytes", f"{capacity * FRAME_BYTES / 1e9:.2f} GB", "computed"),
-        ("cpprb, stack_compress and next_of", f"{capacity * FRAME_BYTES / 1e9:.2f} GB", "computed; one environment"),
+        ("frames alone, as many bytes", alone, "computed"),
+        (
+            "cpprb, stack_compress and next_of",
+            alone if measured_cpprb is None else f"{measured_cpprb / 1e9:.2f} GB",
+            f"{'computed' if measured_cpprb is None else 'measured'}; one environment",
+        ),
         ("Stable-Baselines3, optimize_memory_usage", f"{capacity * stacked / 1e9:.1f} GB", "computed"),
         ("TorchRL, stacked before storing", f"{2 * capacity * stacked / 1e9:.1f} GB", "computed"),
         ("Stable-Baselines3", f"{2 * capacity * stacked / 1e9:.1f} GB", "computed"),
@@ -193,14 +228,14 @@ def timing_tables(measure: Measure, memory: ReplayMemory, frames: Frames) -> lis
     ]
 
 
-def _against(caption: str, times: dict[str, float]) -> results.Table:
-    """Every second work is measured against the copy before it."""
+def _against(caption: str, times: dict[str, float], of: str = "of the copy") -> results.Table:
+    """Every second work is measured against the one before it."""
     names = list(times)
     rows = [
         (name, f"{times[name]:.2f} us", f"{times[name] / times[names[place // 2 * 2]]:.2f}x")
         for place, name in enumerate(names)
     ]
-    return results.Table(caption, ("", "time", "of the copy"), rows)
+    return results.Table(caption, ("", "time", of), rows)
 
 
 def _draws(rng: np.random.Generator, count: int) -> Iterator[NDArray[np.int64]]:
@@ -246,16 +281,14 @@ def share_table(rounds: int) -> results.Table:
 
 
 def learning_table(folder: Path) -> results.Table:
-    """Read the evaluations of the runs in `folder`, the seeds' versions in order."""
+    """Read the evaluations of the runs in a preset's `folder`, the seeds' versions in order."""
     rows: list[tuple[object, ...]] = []
     for seed, path in enumerate(sorted(folder.glob("version_*/metrics.csv"))):
         with open(path) as file:
             evaluations = [row for row in csv.DictReader(file) if row.get("eval/return")]
         last, best = evaluations[-1], max(float(row["eval/return"]) for row in evaluations)
         rows.append((seed, f"{int(float(last['step'])):,}", f"{float(last['eval/return']):.1f}", f"{best:.1f}"))
-    caption = (
-        "MinAtar/Breakout-v1, preset minatar-breakout: mean greedy returns of 30 episodes, as far as the runs went"
-    )
+    caption = f"Preset {folder.name}: mean greedy returns of 30 episodes, as far as the runs went"
     return results.Table(caption, ("seed", "frames", "return", "best return"), rows)
 
 
@@ -265,27 +298,36 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few frames, and no file: does the script still work?")
     parser.add_argument("--capacity", type=int, default=1_000_000)
     parser.add_argument("--played", type=int, default=10_000, help="real transitions, stored again until it is full")
-    parser.add_argument("--runs", type=Path, help="the folder of preset minatar-breakout with a run for each seed")
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="presets' folders with a run for each seed")
     arguments = parser.parse_args()
     capacity, count = (2_000, 500) if arguments.quick else (arguments.capacity, arguments.played)
     measure = Measure(repeats=3, calls=20) if arguments.quick else Measure(repeats=25, calls=100)
     frames = played("ALE/Pong-v5", count)
     memory, grown = filled(capacity, frames)
-    tables = [memory_table(capacity, frames, grown), *timing_tables(measure, memory, frames)]
+    peer, peer_grown = None, None
+    try:
+        peer, peer_grown = filled_cpprb(capacity, frames)
+    except ImportError:
+        print("cpprb is not installed: left out")
+    tables = [memory_table(capacity, grown, peer_grown), *timing_tables(measure, memory, frames)]
+    if peer is not None:
+        works = {"acro": lambda: memory.sample(BATCH), "cpprb": lambda: peer.sample(BATCH)}
+        caption = f"Sample {BATCH} of {len(memory):,} transitions, the library that can hold them too"
+        tables.insert(2, _against(caption, measure("sample, beside cpprb", works), of="of acro's"))
     tables.append(share_table(2 if arguments.quick else 30))
     notes = [
-        f"{count:,} transitions of random play, stored again and again until the memory is full. Other libraries' "
-        "bytes are computed: most of them do not fit here.",
+        f"{count:,} transitions of random play, stored again and again until the memory is full. Bytes that are "
+        "computed do not fit here.",
         "Medians of the process's own time, in turns. NumPy copies 64 rows of 28,224 bytes out of 1.9 GB, acro 5 "
         "frames for each of 32 transitions, of which it makes the same bytes.",
     ]
     data: dict[str, Any] = {"times": measure.raw, "resident_bytes": grown}
-    if arguments.runs is not None:
-        tables.append(learning_table(arguments.runs))
+    if arguments.runs:
+        tables.extend(map(learning_table, arguments.runs))
         published = ", ".join(f"{value} after {steps:,} frames" for steps, value in PUBLISHED.items())
         notes.append(
-            "MinAtar's own examples/dqn.py and settings (Young and Tian 2019; the paper has no table), run by others "
-            f"with all six actions: {published}."
+            "Breakout by MinAtar's own examples/dqn.py and settings (Young and Tian 2019; the paper has no table), run "
+            f"by others with all six actions: {published}."
         )
     for table in tables:
         results.show(table)
