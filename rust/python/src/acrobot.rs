@@ -7,7 +7,8 @@ use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError}
 use pyo3::prelude::*;
 
 use crate::arrays::{array_of, flags, is_plain, numbers};
-use crate::convert::{list, plain_array, with_room};
+use crate::convert::plain_array;
+use crate::lists::{list, with_room};
 use crate::lock::Shared;
 
 type Array<'py> = Bound<'py, PyUntypedArray>;

@@ -18,7 +18,7 @@ use numpy::prelude::*;
 use numpy::{Element, PyArrayDescr, PyUntypedArray};
 use pyo3::prelude::*;
 
-use crate::convert::with_room;
+use crate::lists::with_room;
 
 /// The most axes that NumPy 1 allows.
 pub(crate) const MAX_AXES: usize = 32;

@@ -14,13 +14,13 @@ use pyo3::types::{PyTuple, PyType};
 use crate::arrays::Output;
 use crate::convert::{describe, has_shape, number};
 use crate::rows::Rows;
-use crate::spare::Spare;
+use crate::spare::{COLUMNS, Spare};
 
 /// Batches and states of more bytes than this are copied while other Python threads run.
 pub(crate) const DETACH_BYTES: usize = 256 << 10;
 
 /// A `Batch`'s fields, in their order.
-pub(crate) const FIELDS: [&str; 8] = [
+pub(crate) const FIELDS: [&str; COLUMNS] = [
     "obs",
     "actions",
     "rewards",

@@ -2,7 +2,7 @@
 
 use numpy::prelude::*;
 use numpy::{PyArrayDescr, PyUntypedArray};
-use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -105,32 +105,6 @@ where
 pub(crate) fn describe(value: &Bound<'_, PyAny>) -> String {
     let described = value.repr().or_else(|_| value.get_type().repr());
     described.map_or_else(|_| "something else".to_owned(), |text| text.to_string())
-}
-
-/// A list of values, with room that is asked for.
-pub(crate) fn list<'py, T>(values: &Bound<'py, PyAny>) -> PyResult<Vec<T>>
-where
-    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
-{
-    let mut list = with_room(values.len()?)?;
-    for value in values.try_iter()? {
-        // The list may be another one by now.
-        list.try_reserve(1).map_err(|_| no_room(1))?;
-        list.push(value?.extract()?);
-    }
-    Ok(list)
-}
-
-/// An empty list with room for `len` elements.
-pub(crate) fn with_room<T>(len: usize) -> PyResult<Vec<T>> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(len)
-        .map_err(|_| no_room(len.saturating_mul(size_of::<T>())))?;
-    Ok(list)
-}
-
-fn no_room(bytes: usize) -> PyErr {
-    PyMemoryError::new_err(format!("{bytes} bytes cannot be had; ask for less"))
 }
 
 /// Whether the dtype's values are whole numbers or truth values.

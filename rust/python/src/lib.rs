@@ -7,7 +7,7 @@ mod arrays;
 mod batch;
 mod borrow;
 mod convert;
-
+mod lists;
 mod lock;
 mod network;
 mod replay;

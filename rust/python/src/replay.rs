@@ -11,7 +11,8 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::arrays::{Output, bytes, flags, is_plain, numbers};
 use crate::batch::{Arrays, DETACH_BYTES, Shape, at_least};
-use crate::convert::{number, plain_array, with_room};
+use crate::convert::{number, plain_array};
+use crate::lists::with_room;
 use crate::lock::Shared;
 use crate::rows::Rows;
 use crate::spare::Spare;

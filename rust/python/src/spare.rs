@@ -6,15 +6,16 @@ use numpy::{PyArrayDescr, PyUntypedArray};
 use pyo3::prelude::*;
 
 use crate::arrays::{Output, is_unshared};
-use crate::batch::FIELDS;
 use crate::convert::has_shape;
 
+/// Of a batch.
+pub(crate) const COLUMNS: usize = 8;
 /// Two, since the batch before is usually held until the next one is there.
 const BATCHES: usize = 2;
 /// Larger arrays are given back at once: there the copy takes the time, and the memory counts.
 const MOST_BYTES: usize = 1 << 20;
 
-type Kept = [[Option<Py<PyUntypedArray>>; BATCHES]; FIELDS.len()];
+type Kept = [[Option<Py<PyUntypedArray>>; BATCHES]; COLUMNS];
 
 /// The columns of the last few batches, to be written again: making seven arrays costs as much as filling them.
 ///

@@ -1,12 +1,13 @@
 //! Which transitions a batch is made of, and how they get into its columns.
 
+mod columns;
 mod draw;
 mod gather;
 mod priorities;
 mod stacks;
 
+pub use columns::{Columns, Element};
 pub(crate) use draw::{distinct, proportional, proportional_distinct, uniform};
 pub(crate) use gather::gather;
-pub use gather::{Columns, Element};
 pub(crate) use priorities::Priorities;
 pub(crate) use stacks::write_stack;

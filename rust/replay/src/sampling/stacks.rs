@@ -1,6 +1,6 @@
 //! Stacks of frames, made when they are asked for: what `frame_stack` observations before a moment looked like.
 
-use super::gather::{Element, copy};
+use super::columns::{Element, copy};
 use crate::storage::{Padding, Rings, row_of};
 
 /// Write the stacks that end at `slots`, and those of the observations after `lasts`, the last slots of their returns.

@@ -1,0 +1,30 @@
+//! Lists with room that is asked for: where there is none, a call raises and the process goes on.
+
+use pyo3::exceptions::PyMemoryError;
+use pyo3::prelude::*;
+
+/// A list of values.
+pub(crate) fn list<'py, T>(values: &Bound<'py, PyAny>) -> PyResult<Vec<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    let mut list = with_room(values.len()?)?;
+    for value in values.try_iter()? {
+        // The list may be another one by now.
+        list.try_reserve(1).map_err(|_| no_room(1))?;
+        list.push(value?.extract()?);
+    }
+    Ok(list)
+}
+
+/// An empty list with room for `len` elements.
+pub(crate) fn with_room<T>(len: usize) -> PyResult<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len)
+        .map_err(|_| no_room(len.saturating_mul(size_of::<T>())))?;
+    Ok(list)
+}
+
+fn no_room(bytes: usize) -> PyErr {
+    PyMemoryError::new_err(format!("{bytes} bytes cannot be had; ask for less"))
+}
