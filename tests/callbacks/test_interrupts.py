@@ -18,6 +18,8 @@ from acro import fit
 from acro.callbacks.checkpointing import Interrupts
 from acro.storage.checkpoints import read_checkpoint
 
+pytestmark = pytest.mark.usefixtures("signals_of_a_terminal")
+
 ROUNDS_PER_EPOCH = SMALL["steps_per_epoch"] // SMALL["steps_per_round"]
 
 
