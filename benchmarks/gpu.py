@@ -6,7 +6,6 @@ import argparse
 import math
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,11 +20,10 @@ from acro import DQN, ReplayMemory
 from acro.dqn.cuda_graph import CapturedRounds
 from benchmarks.jax_peer import JaxProcess
 from benchmarks.results import Table, save, show
+from benchmarks.update import Turn, timed
 
 NUM_ACTIONS, ROUND, CAPACITY = 6, 32, 10_000
 PICTURE = (4, 84, 84)
-
-Turn = Callable[[], float]
 
 
 class Size(NamedTuple):
@@ -121,17 +119,6 @@ def sb3_update(size: Size) -> Callable[[], None]:
         torch.cuda.synchronize()
 
     return stretch
-
-
-def timed(stretch: Callable[[], None]) -> Turn:
-    """Return the turns of a contestant: each returns its seconds."""
-
-    def turn() -> float:
-        start = time.perf_counter()
-        stretch()
-        return time.perf_counter() - start
-
-    return turn
 
 
 def contestants(size: Size, stack: ExitStack) -> dict[str, Turn]:

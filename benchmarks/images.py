@@ -316,8 +316,8 @@ def main() -> None:
         tables.insert(2, _against(caption, measure("sample, beside cpprb", works), of="of acro's"))
     tables.append(share_table(2 if arguments.quick else 30))
     notes = [
-        f"{count:,} transitions of random play, stored again and again until the memory is full. Bytes that are "
-        "computed do not fit here.",
+        f"{count:,} transitions of random play, stored again and again until the memory is full. Libraries "
+        "whose bytes are computed do not fit here.",
         "Medians of the process's own time, in turns. NumPy copies 64 rows of 28,224 bytes out of 1.9 GB, acro 5 "
         "frames for each of 32 transitions, of which it makes the same bytes.",
     ]

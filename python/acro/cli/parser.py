@@ -101,7 +101,7 @@ def _quieten_lightning() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     # What was asked for by --trainer.profiler.
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
-    # For networks of the usual size a CPU is faster.
+    # The device was chosen: the CPU, unless --trainer.accelerator names another.
     warnings.filterwarnings("ignore", "GPU available but not used")
     # A resumed run's is not, and should not be.
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
