@@ -25,6 +25,7 @@ ROUNDS_PER_EPOCH = SMALL["steps_per_epoch"] // STEPS_PER_ROUND
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "prioritized": {"data": {"prioritized": True}},
+    "mirrored": {"data": {"mirror": True}},
     "soft targets": {"model": {"tau": 0.05, "target_update_every": 1}},
     "next-step autoreset": {"data": {"autoreset_mode": "NextStep"}},
     "exponential epsilon": {"data": {"epsilon_decay_per_episode": 0.9}},

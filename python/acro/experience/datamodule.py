@@ -18,11 +18,13 @@ from torch import Tensor
 from acro import envs
 from acro.envs.facts import return_range
 from acro.envs.facts import reward_range as known_reward_range
+from acro.envs.reflections import reflection_of
 from acro.evaluation import Episodes
 from acro.experience.collector import Collector, Here, Places
 from acro.experience.environments import check_given, check_same, describe, single_of
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
 from acro.experience.loaders import EpisodeLoader, Rounds
+from acro.experience.mirror import mirror_half
 from acro.experience.parts import Part
 from acro.experience.settings import SAME_SETTINGS, check_collectors, check_same_settings, check_settings
 from acro.replay import Batch, ReplayMemory
@@ -77,6 +79,8 @@ class Experience(L.LightningDataModule):
             stored once. None for one without such an axis.
         clip_rewards: Learn from rewards cut to [-1, 1] (Mnih et al. 2015); what is logged are the true ones.
         life_loss_ends: Learn as if an episode ended with each of a game's lives (Mnih et al. 2015); it goes on.
+        mirror: Learn from the mirror images of half the sampled transitions (Lin et al. 2020); for environments whose
+            mirror image acro knows, such as Acrobot, CartPole and LunarLander.
         collectors: Processes of Ray that step `num_envs / collectors` environments each, for slow ones; 0 steps all of
             them in this process. On a CPU the bits are the same for every number of them.
         lag: Rounds by which the weights that act are behind: 0, or 1 to step the environments while the learner learns.
@@ -120,6 +124,7 @@ class Experience(L.LightningDataModule):
         frame_stack: int | None = None,
         clip_rewards: bool = False,
         life_loss_ends: bool = False,
+        mirror: bool = False,
         collectors: int = 0,
         lag: int = 0,
     ) -> None:
@@ -159,6 +164,7 @@ class Experience(L.LightningDataModule):
         self.frame_stack = frame_stack
         self.clip_rewards = clip_rewards
         self.life_loss_ends = life_loss_ends
+        self._reflection = reflection_of(env_id) if mirror else None
         self.collectors = collectors
         self.lag = lag
         self.rounds_per_epoch = steps_per_epoch // steps_per_round
@@ -379,12 +385,15 @@ class Experience(L.LightningDataModule):
         return self._sample(self._updates_due() - due)
 
     def _sample(self, updates: int) -> Batch:
-        return self._collecting.memory.sample(
+        batch = self._collecting.memory.sample(
             (updates, self.batch_size),
             n_step=round(self._n_step(self.env_steps)),
             gamma=self.gamma,
             beta=self._beta(self.env_steps),
-        ).as_tensors()
+        )
+        if self._reflection is not None:
+            mirror_half(batch, self._reflection)
+        return batch.as_tensors()
 
     def _updates_due(self) -> int:
         learning_steps = max(0, self.env_steps - self.learning_starts_steps)
