@@ -50,7 +50,7 @@ def test_legs_change_places_with_their_engines() -> None:
 
 def test_what_is_sampled_is_mirrored_but_not_what_is_stored(tmp_path: Path) -> None:
     runs = [train(tmp_path / str(mirror), epochs=2, data={"mirror": mirror})[1] for mirror in (False, True)]
-    plain, mirrored = (run.collector.memory for run in runs)
+    plain, mirrored = (run._collecting.memory for run in runs)
     # Until the first update both do the same.
     rows = np.arange(100)
 
