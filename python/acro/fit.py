@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import acro
-from acro.cli.command import interrupts_wait, run_command
+from acro.cli.command import loading, run_command
 from acro.cli.damage import blaming
 from acro.cli.usage import usage
 
@@ -35,7 +35,7 @@ def _fit(argv: list[str]) -> int:
         return 0
     with _bare_messages():
         logger.info("acro %s · loading PyTorch and Lightning", acro.__version__)
-        with interrupts_wait():
+        with loading():
             from acro.cli.parser import prepared
 
         with prepared(["--help" if argument == "--help_all" else argument for argument in argv]) as cli:

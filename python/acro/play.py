@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from acro.cli.command import interrupts_wait, run_command
+from acro.cli.command import loading, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +91,7 @@ def _check_gif(path: Path) -> None:
 
 
 def _play(arguments: argparse.Namespace) -> None:
-    with interrupts_wait():
+    with loading():
         import torch
 
         from acro.cli.result import as_json, as_table

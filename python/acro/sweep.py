@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acro.cli.command import interrupts_wait, run_command
+from acro.cli.command import loading, run_command
 
 if TYPE_CHECKING:
     from acro.cli.study import Study
@@ -80,7 +80,7 @@ def _resumed_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:
 def _check(study: Study) -> dict[str, Any]:
     """Check every setting that is to be tried; return those of a run."""
     print("checking the settings; this loads PyTorch and Lightning", file=sys.stderr)
-    with interrupts_wait():
+    with loading():
         from acro.cli.parser import checked_settings
 
     found = [checked_settings([*arguments, "--seed_everything=0"]) for arguments in study.to_check()]

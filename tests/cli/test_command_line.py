@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import io
 import logging
@@ -18,7 +19,7 @@ from test_fit import mistake, run
 
 import acro
 from acro import DQN, Experience, fit
-from acro.cli.command import interrupts_wait
+from acro.cli.command import loading
 
 
 def config_of(tmp_path: Path, **values: str) -> str:
@@ -136,7 +137,7 @@ def test_interrupt_waits_for_the_libraries() -> None:
     reached = []
 
     def load(interrupts: int) -> None:
-        with interrupts_wait():
+        with loading():
             for _ in range(interrupts):
                 signal.raise_signal(signal.SIGINT)
             reached.append(interrupts)
@@ -147,6 +148,13 @@ def test_interrupt_waits_for_the_libraries() -> None:
 
     assert reached == [1]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_no_garbage_is_looked_for_while_libraries_load() -> None:
+    assert gc.isenabled()
+    with loading():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_interrupt_while_a_dataclass_is_made_has_the_usual_exit_code(tmp_path: Path) -> None:
