@@ -3,6 +3,7 @@
 //! Documentation for Python users lives in `python/acro/_rust.pyi`.
 
 mod acrobot;
+mod arguments;
 mod arrays;
 mod batch;
 mod borrow;

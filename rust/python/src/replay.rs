@@ -1,7 +1,5 @@
 //! `acro._rust.ReplayMemory`: the binding of `acro_replay::ReplayMemory`.
 
-use std::borrow::Cow;
-
 use acro_replay::{Config, Draw, Error, ObsKind, Padding, ReplayMemory, Step, Steps};
 use numpy::prelude::*;
 use numpy::{PyArrayDescr, PyUntypedArray};
@@ -9,7 +7,10 @@ use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError}
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::arrays::{Output, bytes, flags, is_plain, numbers};
+use crate::arguments::{
+    Rewards, beta_of, env_of, gamma_of, index_array, n_step_of, name_of, padding_of,
+};
+use crate::arrays::{Output, bytes, flags, numbers};
 use crate::batch::{Arrays, DETACH_BYTES, Shape, at_least};
 use crate::convert::{number, plain_array};
 use crate::lists::with_room;
@@ -17,36 +18,6 @@ use crate::lock::Shared;
 use crate::rows::Rows;
 use crate::spare::Spare;
 use crate::state;
-
-fn env_of(value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    number("env", "an int", value)
-}
-
-fn n_step_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    at_least("n_step", 1, value)
-}
-
-fn gamma_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    number("gamma", "a number from 0 to 1", value)
-}
-
-fn beta_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    number("beta", "a number from 0 to 1", value)
-}
-
-/// Gymnasium's names for what pads a stack.
-const RESET: &str = "reset";
-const ZERO: &str = "zero";
-
-fn padding_of(name: &str) -> PyResult<Padding> {
-    match name {
-        RESET => Ok(Padding::First),
-        ZERO => Ok(Padding::Zeros),
-        _ => Err(PyValueError::new_err(format!(
-            "padding must be '{RESET}' or '{ZERO}', got '{name}'"
-        ))),
-    }
-}
 
 /// See `_rust.pyi`.
 #[pyclass(name = "ReplayMemory", module = "acro._rust", subclass, frozen)]
@@ -342,10 +313,7 @@ impl PyReplayMemory {
 
     #[getter]
     fn padding(&self) -> &'static str {
-        match self.padding {
-            Padding::First => RESET,
-            Padding::Zeros => ZERO,
-        }
+        name_of(self.padding)
     }
 
     #[getter]
@@ -404,56 +372,6 @@ impl PyReplayMemory {
         }
         Ok(out.cast::<PyTuple>()?)
     }
-}
-
-/// Rewards as the memory keeps them, or as Gymnasium's vector environments give them.
-enum Rewards<'py> {
-    Float32(Bound<'py, PyUntypedArray>),
-    Float64(Bound<'py, PyUntypedArray>),
-}
-
-impl<'py> Rewards<'py> {
-    fn new(value: &Bound<'py, PyAny>, rows: usize) -> PyResult<Self> {
-        let py = value.py();
-        let (float32, float64) = (numpy::dtype::<f32>(py), numpy::dtype::<f64>(py));
-        if let Ok(array) = value.cast::<PyUntypedArray>()
-            && array.shape() == [rows]
-            && is_plain(array, &float64)
-        {
-            return Ok(Self::Float64(array.clone()));
-        }
-        plain_array("rewards", value, &float32, &[rows], &[]).map(Self::Float32)
-    }
-
-    fn of(&self) -> PyResult<Cow<'_, [f32]>> {
-        Ok(match self {
-            Self::Float32(array) => Cow::Borrowed(numbers(array)),
-            Self::Float64(array) => {
-                let rewards = numbers::<f64>(array);
-                let mut narrow = with_room(rewards.len())?;
-                narrow.extend(rewards.iter().map(|&reward| reward as f32));
-                Cow::Owned(narrow)
-            }
-        })
-    }
-}
-
-/// `indices` as a plain array of int64, of whatever shape it has.
-fn index_array<'py>(indices: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
-    let py = indices.py();
-    let array = match indices.cast::<PyUntypedArray>() {
-        Ok(array) => array.clone(),
-        Err(_) => py
-            .import("numpy")?
-            .call_method1("asarray", (indices,))?
-            .cast_into::<PyUntypedArray>()?,
-    };
-    let ints = numpy::dtype::<i64>(py);
-    if array.len() == 0 {
-        // NumPy takes an empty list for floats.
-        return Ok(Output::new(ints, array.shape(), &[])?.into_array());
-    }
-    plain_array("indices", &array, &ints, array.shape(), &[])
 }
 
 /// The exception that says what a core error says.

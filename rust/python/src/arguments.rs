@@ -1,0 +1,103 @@
+//! What Python gives the memory's methods, as Rust takes it.
+
+use std::borrow::Cow;
+
+use acro_replay::Padding;
+use numpy::PyUntypedArray;
+use numpy::prelude::*;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::arrays::{Output, is_plain, numbers};
+use crate::batch::at_least;
+use crate::convert::{number, plain_array};
+use crate::lists::with_room;
+
+pub(crate) fn env_of(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    number("env", "an int", value)
+}
+
+pub(crate) fn n_step_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    at_least("n_step", 1, value)
+}
+
+pub(crate) fn gamma_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    number("gamma", "a number from 0 to 1", value)
+}
+
+pub(crate) fn beta_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    number("beta", "a number from 0 to 1", value)
+}
+
+/// Gymnasium's names for what pads a stack.
+const RESET: &str = "reset";
+const ZERO: &str = "zero";
+
+pub(crate) fn padding_of(name: &str) -> PyResult<Padding> {
+    match name {
+        RESET => Ok(Padding::First),
+        ZERO => Ok(Padding::Zeros),
+        _ => Err(PyValueError::new_err(format!(
+            "padding must be '{RESET}' or '{ZERO}', got '{name}'"
+        ))),
+    }
+}
+
+pub(crate) fn name_of(padding: Padding) -> &'static str {
+    match padding {
+        Padding::First => RESET,
+        Padding::Zeros => ZERO,
+    }
+}
+
+/// Rewards as the memory keeps them, or as Gymnasium's vector environments give them.
+pub(crate) enum Rewards<'py> {
+    Float32(Bound<'py, PyUntypedArray>),
+    Float64(Bound<'py, PyUntypedArray>),
+}
+
+impl<'py> Rewards<'py> {
+    pub(crate) fn new(value: &Bound<'py, PyAny>, rows: usize) -> PyResult<Self> {
+        let py = value.py();
+        let (float32, float64) = (numpy::dtype::<f32>(py), numpy::dtype::<f64>(py));
+        if let Ok(array) = value.cast::<PyUntypedArray>()
+            && array.shape() == [rows]
+            && is_plain(array, &float64)
+        {
+            return Ok(Self::Float64(array.clone()));
+        }
+        plain_array("rewards", value, &float32, &[rows], &[]).map(Self::Float32)
+    }
+
+    pub(crate) fn of(&self) -> PyResult<Cow<'_, [f32]>> {
+        Ok(match self {
+            Self::Float32(array) => Cow::Borrowed(numbers(array)),
+            Self::Float64(array) => {
+                let rewards = numbers::<f64>(array);
+                let mut narrow = with_room(rewards.len())?;
+                narrow.extend(rewards.iter().map(|&reward| reward as f32));
+                Cow::Owned(narrow)
+            }
+        })
+    }
+}
+
+/// `indices` as a plain array of int64, of whatever shape it has.
+pub(crate) fn index_array<'py>(
+    indices: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let py = indices.py();
+    let array = match indices.cast::<PyUntypedArray>() {
+        Ok(array) => array.clone(),
+        Err(_) => py
+            .import("numpy")?
+            .call_method1("asarray", (indices,))?
+            .cast_into::<PyUntypedArray>()?,
+    };
+    let ints = numpy::dtype::<i64>(py);
+    if array.len() == 0 {
+        // NumPy takes an empty list for floats.
+        return Ok(Output::new(ints, array.shape(), &[])?.into_array());
+    }
+    plain_array("indices", &array, &ints, array.shape(), &[])
+}
