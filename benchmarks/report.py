@@ -24,7 +24,11 @@ _HEAD = """# Benchmarks
 
 Written by `python -m benchmarks.report` from `benchmarks/results/`: do not edit by hand.
 Every table was measured by the command above it, acro and its peers in one run. The machines are shared
-and noisy: read the ratios, not the absolute times."""
+and noisy: read the ratios, not the absolute times.
+
+Where a preset stands beside a peer, the two differ in more than speed: acro's may also learn from mirror images,
+normalise layers and explore for several steps at a time, which the peers' settings do not.
+"The same work as Stable-Baselines3, SBX and JAX" is the section in which all do the same."""
 
 
 def _section(record: dict[str, Any]) -> str:

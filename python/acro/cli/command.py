@@ -64,8 +64,6 @@ def run_command(command: Callable[[list[str]], int], argv: Sequence[str] | None)
 def loading() -> Iterator[None]:
     """Import libraries that take seconds: Ctrl-C waits, and Python looks for no garbage among what stays.
 
-    Those searches take a seventh of the time of `import torch, lightning`.
-
     Raises:
         KeyboardInterrupt: At the end, if it came; at once, if it came twice.
     """

@@ -1,4 +1,4 @@
-"""Environments that go on in a mirror as they do outside of it, and what they look like there."""
+"""Environments whose mirror image moves as they do, and what becomes of observations and actions in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Reflection(NamedTuple):
-    """What an observation and an action become in the mirror; a step of the one is a step of the other."""
+    """What observations and actions become in the mirror; a step taken there is the mirror image of one taken here."""
 
     columns: tuple[int, ...]
     """Of the observation: the number that stands in each place there."""
@@ -19,7 +19,7 @@ class Reflection(NamedTuple):
     """For each action, the one that does the same there."""
 
     def observations(self, obs: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return what observations (..., n) are in the mirror."""
+        """Return what observations (..., n) become, as a new array."""
         return obs[..., self.columns] * np.array(self.signs, obs.dtype)
 
 
@@ -28,7 +28,7 @@ _ACROBOT = Reflection((0, 1, 2, 3, 4, 5), (1, -1, 1, -1, -1, -1), (2, 1, 0))
 _CART_POLE = Reflection((0, 1, 2, 3), (-1, -1, -1, -1), (1, 0))
 # x, its velocity, the angle and its velocity change their signs; the legs and the side engines change places.
 _LUNAR_LANDER = Reflection((0, 1, 2, 3, 4, 5, 7, 6), (-1, 1, -1, 1, -1, -1, 1, 1), (0, 3, 2, 1))
-_REFLECTIONS = {
+REFLECTIONS = {
     "acro/Acrobot-v1": _ACROBOT,
     "Acrobot-v1": _ACROBOT,
     "CartPole-v0": _CART_POLE,
@@ -37,14 +37,6 @@ _REFLECTIONS = {
 }
 
 
-def reflection_of(env_id: object) -> Reflection:
-    """Return the reflection of the environment `env_id`.
-
-    Raises:
-        ValueError: acro knows of none.
-    """
-    found = _REFLECTIONS.get(env_id.rpartition(":")[2]) if isinstance(env_id, str) else None
-    if found is None:
-        known = ", ".join(_REFLECTIONS)
-        raise ValueError(f"mirror must be False for {env_id}: it is known for {known}, and for no other environment")
-    return found
+def reflection(env_id: object) -> Reflection | None:
+    """Return the reflection of the environment `env_id`; None if acro does not know of one."""
+    return REFLECTIONS.get(env_id.rpartition(":")[2]) if isinstance(env_id, str) else None

@@ -18,13 +18,12 @@ from torch import Tensor
 from acro import envs
 from acro.envs.facts import return_range
 from acro.envs.facts import reward_range as known_reward_range
-from acro.envs.reflections import reflection_of
 from acro.evaluation import Episodes
 from acro.experience.collector import Collector, Here, Places
 from acro.experience.environments import check_given, check_same, describe, single_of
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
 from acro.experience.loaders import EpisodeLoader, Rounds
-from acro.experience.mirror import mirror_half
+from acro.experience.mirror import mirror_half, reflection_of
 from acro.experience.parts import Part
 from acro.experience.settings import SAME_SETTINGS, check_collectors, check_same_settings, check_settings
 from acro.replay import Batch, ReplayMemory
@@ -79,15 +78,15 @@ class Experience(L.LightningDataModule):
             stored once. None for one without such an axis.
         clip_rewards: Learn from rewards cut to [-1, 1] (Mnih et al. 2015); what is logged are the true ones.
         life_loss_ends: Learn as if an episode ended with each of a game's lives (Mnih et al. 2015); it goes on.
-        mirror: Learn from the mirror images of half the sampled transitions (Lin et al. 2020); for environments whose
-            mirror image acro knows, such as Acrobot, CartPole and LunarLander.
+        mirror: Learn from half of each minibatch as its mirror image (Lin et al. 2020); for Acrobot, CartPole and
+            LunarLander by their ids.
         collectors: Processes of Ray that step `num_envs / collectors` environments each, for slow ones; 0 steps all of
             them in this process. On a CPU the bits are the same for every number of them.
         lag: Rounds by which the weights that act are behind: 0, or 1 to step the environments while the learner learns.
 
     Raises:
-        ValueError: A number is out of its range, the environment cannot be made or does not fit, or evaluation cannot
-            tell what a vector environment is made of.
+        ValueError: A number is out of its range, the environment cannot be made or does not fit, its mirror image is
+            not known, or evaluation cannot tell what a vector environment is made of.
         TypeError: `env_id` is neither an id, nor a function, nor a vector environment.
     """
 

@@ -1,15 +1,28 @@
-"""Learning from a transition's mirror image as well (Lin et al. 2020, arXiv 1909.10707)."""
+"""Learning from mirror images of transitions (Lin et al. 2020, arXiv 1909.10707)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from acro.envs.reflections import Reflection
+from acro.envs.reflections import REFLECTIONS, Reflection, reflection
 from acro.replay import Batch
 
 
+def reflection_of(env_id: str) -> Reflection:
+    """Return the reflection to learn from.
+
+    Raises:
+        ValueError: acro knows of none for this environment.
+    """
+    found = reflection(env_id)
+    if found is None:
+        known = ", ".join(REFLECTIONS)
+        raise ValueError(f"mirror must be False for {env_id}: acro knows the mirror images of {known} alone")
+    return found
+
+
 def mirror_half(batch: Batch, reflection: Reflection) -> None:
-    """Put the mirror images of the first half of each minibatch (M, B) in their place, in the arrays themselves."""
+    """Replace the first half of each minibatch (M, B) by its mirror image, in the arrays themselves."""
     half = batch.rewards.shape[1] // 2
     for obs in (batch.obs, batch.next_obs):
         obs[:, :half] = reflection.observations(obs[:, :half])

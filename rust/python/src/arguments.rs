@@ -43,7 +43,7 @@ pub(crate) fn padding_of(name: &str) -> PyResult<Padding> {
     }
 }
 
-pub(crate) fn name_of(padding: Padding) -> &'static str {
+pub(crate) fn padding_name(padding: Padding) -> &'static str {
     match padding {
         Padding::First => RESET,
         Padding::Zeros => ZERO,

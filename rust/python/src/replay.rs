@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::arguments::{
-    Rewards, beta_of, env_of, gamma_of, index_array, n_step_of, name_of, padding_of,
+    Rewards, beta_of, env_of, gamma_of, index_array, n_step_of, padding_name, padding_of,
 };
 use crate::arrays::{Output, bytes, flags, numbers};
 use crate::batch::{Arrays, DETACH_BYTES, Shape, at_least};
@@ -313,7 +313,7 @@ impl PyReplayMemory {
 
     #[getter]
     fn padding(&self) -> &'static str {
-        name_of(self.padding)
+        padding_name(self.padding)
     }
 
     #[getter]
