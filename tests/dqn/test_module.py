@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,13 +67,23 @@ def test_divergence_ends_the_run_and_leaves_the_last_good_checkpoint(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("threads", "backend", "is_told"), [(2, "torch", True), (2, "auto", False), (1, "torch", False)]
+    ("threads", "shape", "backend", "is_told"),
+    [
+        (2, (4,), "torch", True),
+        (2, (4,), "auto", False),
+        (1, (4,), "torch", False),
+        (2, (1, 36, 36), "torch", False),  # convolutions gain from threads
+    ],
 )
 def test_more_threads_than_help_are_mentioned_where_torch_makes_the_updates(
-    threads: int, backend: Literal["torch", "auto"], is_told: bool, caplog: pytest.LogCaptureFixture
+    threads: int,
+    shape: tuple[int, ...],
+    backend: Literal["torch", "auto"],
+    is_told: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     trainer = L.Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
-    module = DQN(4, 2, (8,), backend=backend)
+    module = DQN(math.prod(shape), 2, (8,), observation_shape=shape, backend=backend)
     trainer.strategy.connect(module)
     module.trainer = trainer
     before = torch.get_num_threads()

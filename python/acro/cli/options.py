@@ -111,7 +111,7 @@ OPTIONS = (
     ),
     Option("name", str | None, None, "NAME", "Folder of the run under the root, instead of the preset's name."),
     Option("gif", bool, True, "true|false", "Draw episodes of the policy while it learns and at the end."),
-    Option("torch_threads", int, 1, "N", "One is fastest for networks this small."),
+    Option("torch_threads", int, 1, "N", "One is fastest for small networks."),
     _switch("trust_config", "With --ckpt_path: import what the run's config.yaml names outside of acro and Lightning."),
     _switch("debug", "Show where a mistake comes from."),
 )

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from acro.dqn import rust_rounds
-from acro.dqn.convolution import make_network
+from acro.dqn.convolution import ConvQNetwork, make_network
 from acro.dqn.cuda_graph import CapturedRounds
 from acro.dqn.heads import Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
@@ -244,7 +244,8 @@ class DQN(Learner, L.LightningModule):
         self._check_sizes()
         # Layers may have been replaced since it last acted.
         self._acting.clear()
-        if not self._takes_rust() and self.device.type == "cpu" and torch.get_num_threads() > 1:
+        is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
+        if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
             logger.info(
                 "torch uses %d threads; for small networks one is fastest: torch.set_num_threads(1)",
                 torch.get_num_threads(),
