@@ -33,7 +33,7 @@ def _sweep(argv: list[str]) -> int:
     arguments, rest = sweep_parser().parse_known_args(argv)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {arguments.jobs}")
-    from acro.experience.engine import find_ray
+    from acro.experience.ray_session import find_ray
 
     find_ray("python -m acro.sweep")
     from acro.cli.runs import Run, folder_name
@@ -88,7 +88,7 @@ def _check(study: Study) -> dict[str, Any]:
 
 
 def _train_and_tell(arguments: argparse.Namespace, folder: SweepFolder, checked: dict[str, Any]) -> int:
-    from acro.experience.engine import connected
+    from acro.experience.ray_session import connected
 
     print(f"{folder.plain} · {folder.describe()} · {folder.path}", file=sys.stderr)
     with connected("python -m acro.sweep", address=arguments.address):

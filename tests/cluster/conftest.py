@@ -13,7 +13,7 @@ TESTS = Path(__file__).parent.parent
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One local cluster for all tests of a process; the folder is the one that `killing` looks into."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'acro-dqn[ray]'")
-    from acro.experience.engine import connected
+    from acro.experience.ray_session import connected
 
     kills = tmp_path_factory.mktemp("kills")
     with pytest.MonkeyPatch.context() as patch:

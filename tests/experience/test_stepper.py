@@ -17,7 +17,7 @@ from runs import last_checkpoint, train
 from acro import DQN, Experience, QNetwork
 from acro.dqn.rust_network import RustActing
 from acro.experience.exploration import EpsilonGreedy
-from acro.experience.parts import Part, merge_states, side_by_side, split_state
+from acro.experience.shards import Part, merge_states, side_by_side, split_state
 from acro.experience.stepper import Stepper
 
 ENVS = 8

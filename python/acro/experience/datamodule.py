@@ -24,7 +24,7 @@ from acro.experience.environments import check_given, check_same, describe, sing
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
 from acro.experience.loaders import EpisodeLoader, Rounds
 from acro.experience.mirror import mirror_half, reflection_of
-from acro.experience.parts import Part
+from acro.experience.shards import Part
 from acro.experience.settings import SAME_SETTINGS, check_collectors, check_same_settings, check_settings
 from acro.replay import Batch, ReplayMemory
 from acro.storage.tensors import to_arrays, to_tensors
@@ -296,7 +296,7 @@ class Experience(L.LightningDataModule):
         if not self.collectors:
             see = None if self.frame_stack is None else memory.latest
             return Here(self._part(self.make_exploration(), 0, self.num_envs).make(self._given, see))
-        from acro.experience.collectors import Elsewhere
+        from acro.experience.ray_runner import Elsewhere
 
         if type(self).make_exploration is not Experience.make_exploration:
             raise ValueError(f"{type(self).__name__} overrides make_exploration; use collectors=0")

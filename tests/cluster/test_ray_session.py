@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from acro.experience.engine import connected
+from acro.experience.ray_session import connected
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from acro.experience.engine import connected
-from acro.experience.parts import Part, merge_states, side_by_side, split_state
+from acro.experience.ray_session import connected
+from acro.experience.shards import Part, merge_states, side_by_side, split_state
 from acro.experience.stepper import Step, unstacked
 
 logger = logging.getLogger(__name__)
