@@ -68,11 +68,11 @@ class Watch(L.Callback):
         self._waiting = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Time the calls to where the environments are."""
+        """Time the calls to the runner."""
         experience: Any = trainer.datamodule  # type: ignore[attr-defined] # set where fit is given one
-        places = experience.collector.places
+        runner = experience.collector.runner
         for name in ("start", "finish"):
-            setattr(places, name, self._timed(getattr(places, name)))
+            setattr(runner, name, self._timed(getattr(runner, name)))
 
     def _timed(self, call: Any) -> Any:
         def timed(*arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where environments are stepped changes nothing of what happens in them."""
+"""What happens in an environment does not depend on where it is stepped."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from runs import last_checkpoint, train
 from acro import DQN, Experience, QNetwork
 from acro.dqn.rust_network import RustActing
 from acro.experience.exploration import EpsilonGreedy
-from acro.experience.shards import Part, merge_states, side_by_side, split_state
+from acro.experience.shards import EnvShard, concatenate_steps, merge_states, split_state
 from acro.experience.stepper import Stepper
 
 ENVS = 8
 
 
-def parts(count: int, env_id: str, mode: AutoresetMode) -> list[Stepper]:
-    """Return the environments, `count` in each place."""
+def shards(count: int, env_id: str, mode: AutoresetMode) -> list[Stepper]:
+    """Return the environments, `count` in each stepper."""
     kwargs = {"max_episode_steps": 20}
     return [
-        Part(env_id, kwargs, mode, EpsilonGreedy(count, 2, seed=5, first=first), 3, first, count, ENVS).make()
+        EnvShard(env_id, kwargs, mode, EpsilonGreedy(count, 2, seed=5, first_env=first), 3, first, count, ENVS).make()
         for first in range(0, ENVS, count)
     ]
 
@@ -44,17 +44,17 @@ def own_network(size: int) -> torch.nn.Module:
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "acro/Acrobot-v1"])
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("is_own", [False, True], ids=["acro's network", "another"])
-def test_environments_in_several_places_go_the_same_way(env_id: str, mode: AutoresetMode, is_own: bool) -> None:
+def test_environments_divided_among_steppers_go_the_same_way(env_id: str, mode: AutoresetMode, is_own: bool) -> None:
     size = {"CartPole-v1": 4, "acro/Acrobot-v1": 6}[env_id]
     module = DQN(size, 2, network=own_network(size)) if is_own else DQN(size, 2, hidden=(16, 16))
-    (whole,) = parts(ENVS, env_id, mode)
+    (whole,) = shards(ENVS, env_id, mode)
     expected = whole.steps(module, 0.2, 60)
 
     for count in (1, 2, 4):
-        places = parts(count, env_id, mode)
-        found = side_by_side([place.steps(module, 0.2, 60) for place in places])
+        steppers = shards(count, env_id, mode)
+        found = concatenate_steps([stepper.steps(module, 0.2, 60) for stepper in steppers])
         assert differences(found._asdict(), expected._asdict()) == []
-        merged = merge_states([place.state_dict() for place in places], [count] * len(places))
+        merged = merge_states([stepper.state_dict() for stepper in steppers], [count] * len(steppers))
         assert differences(merged, whole.state_dict()) == []
 
 
@@ -63,11 +63,11 @@ def test_network_is_shown_as_many_rows_everywhere_and_once_a_step(count: int) ->
     network = own_network(4)
     module, seen = DQN(4, 2, network=network), list[torch.Tensor]()
     network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
-    place = parts(count, "CartPole-v1", AutoresetMode.SAME_STEP)[-1]
-    first, obs = ENVS - count, place.state_dict()["obs"]
+    stepper = shards(count, "CartPole-v1", AutoresetMode.SAME_STEP)[-1]
+    first, obs = ENVS - count, stepper.state_dict()["obs"]
 
     for _ in range(3):
-        place.step(module, 0.0)
+        stepper.step(module, 0.0)
 
     assert [len(rows) for rows in seen] == [ENVS] * 3
     assert seen[0][first:].tolist() == obs.tolist()
@@ -76,15 +76,15 @@ def test_network_is_shown_as_many_rows_everywhere_and_once_a_step(count: int) ->
 
 def test_state_of_some_places_continues_in_others() -> None:
     module = DQN(4, 2, hidden=(16, 16))
-    before, after = (parts(count, "CartPole-v1", AutoresetMode.SAME_STEP) for count in (4, 2))
-    for place in before:
-        place.steps(module, 0.2, 30)
-    state = merge_states([place.state_dict() for place in before], [4, 4])
-    for index, place in enumerate(after):
-        assert place.load_state_dict(split_state(state, 2 * index, 2, ENVS)) == {}
+    before, after = (shards(count, "CartPole-v1", AutoresetMode.SAME_STEP) for count in (4, 2))
+    for stepper in before:
+        stepper.steps(module, 0.2, 30)
+    state = merge_states([stepper.state_dict() for stepper in before], [4, 4])
+    for index, stepper in enumerate(after):
+        assert stepper.load_state_dict(split_state(state, 2 * index, 2, ENVS)) == {}
 
-    expected = side_by_side([place.steps(module, 0.2, 30) for place in before])
-    found = side_by_side([place.steps(module, 0.2, 30) for place in after])
+    expected = concatenate_steps([stepper.steps(module, 0.2, 30) for stepper in before])
+    found = concatenate_steps([stepper.steps(module, 0.2, 30) for stepper in after])
     assert differences(found._asdict(), expected._asdict()) == []
 
 

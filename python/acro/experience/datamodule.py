@@ -1,4 +1,4 @@
-"""Where experience comes from: act, remember, sample."""
+"""Where experience comes from: act, store, sample."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from acro import envs
 from acro.envs.facts import return_range
 from acro.envs.facts import reward_range as known_reward_range
 from acro.evaluation import Episodes
-from acro.experience.collector import Collector, Here, Places
+from acro.experience.collector import Collector
 from acro.experience.environments import check_given, check_same, describe, single_of
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
 from acro.experience.loaders import EpisodeLoader, Rounds
 from acro.experience.mirror import mirror_half, reflection_of
-from acro.experience.shards import Part
+from acro.experience.runner import EnvRunner, LocalRunner
 from acro.experience.settings import SAME_SETTINGS, check_collectors, check_same_settings, check_settings
+from acro.experience.shards import EnvShard
 from acro.replay import Batch, ReplayMemory
 from acro.storage.tensors import to_arrays, to_tensors
 
@@ -290,28 +291,28 @@ class Experience(L.LightningDataModule):
             alpha=self.alpha,
             frame_stack=self.frame_stack,
         )
-        self.collector = Collector(self._make_places(memory), memory)
+        self.collector = Collector(self._make_runner(memory), memory)
 
-    def _make_places(self, memory: ReplayMemory) -> Places:
+    def _make_runner(self, memory: ReplayMemory) -> EnvRunner:
         if not self.collectors:
-            see = None if self.frame_stack is None else memory.latest
-            return Here(self._part(self.make_exploration(), 0, self.num_envs).make(self._given, see))
-        from acro.experience.ray_runner import Elsewhere
+            observe = None if self.frame_stack is None else memory.latest
+            return LocalRunner(self._shard(self.make_exploration(), 0, self.num_envs).make(self._given, observe))
+        from acro.experience.ray_runner import RayRunner
 
         if type(self).make_exploration is not Experience.make_exploration:
             raise ValueError(f"{type(self).__name__} overrides make_exploration; use collectors=0")
         count = self.num_envs // self.collectors
         firsts = range(0, self.num_envs, count)
-        return Elsewhere([self._part(self._epsilon_greedy(count, first), first, count) for first in firsts])
+        return RayRunner([self._shard(self._epsilon_greedy(count, first), first, count) for first in firsts])
 
-    def _part(self, exploration: EpsilonGreedy, first: int, count: int) -> Part:
-        return Part(
+    def _shard(self, exploration: EpsilonGreedy, first_env: int, count: int) -> EnvShard:
+        return EnvShard(
             self.env_id,
             self.env_kwargs,
             self._autoreset_mode,
             exploration,
             self._derived_seed(_ENVIRONMENT),
-            first,
+            first_env,
             count,
             self.num_envs,
             self.clip_rewards,
@@ -322,13 +323,13 @@ class Experience(L.LightningDataModule):
         """Return what chooses the exploratory actions; override it for another kind."""
         return self._epsilon_greedy(self.num_envs, 0)
 
-    def _epsilon_greedy(self, count: int, first: int) -> EpsilonGreedy:
+    def _epsilon_greedy(self, count: int, first_env: int) -> EpsilonGreedy:
         return EpsilonGreedy(
             count,
             self.num_actions,
             zeta_exponent=self.zeta_exponent,
             seed=self._derived_seed(_EXPLORATION),
-            first=first,
+            first_env=first_env,
         )
 
     def teardown(self, stage: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 # Dabney et al. (2021) cut durations at 10,000 steps, so that one draw of the heavy tail cannot take over a run.
 MAX_DURATION_STEPS = 10_000
-# In the place of an action: the greedy one is to be taken.
+# Stands for the greedy action, which the network chooses.
 GREEDY = -1
 
 
@@ -58,20 +58,22 @@ class EpsilonGreedy:
         num_envs: Environments that act side by side.
         num_actions: Actions are the integers from 0 to `num_actions - 1`.
         zeta_exponent: 2 in the paper; None holds each exploratory action for one step (plain epsilon-greedy).
-        seed: With its index, seeds the Generator of each environment, so that where an environment is stepped, and
-            beside how many others, changes nothing.
-        first: Index of the first environment, where others are stepped elsewhere.
+        seed: Each environment has a Generator of its own, seeded with this and its number, so that its actions do not
+            depend on the process that steps it.
+        first_env: Number of the first environment, where other processes step the ones before.
 
     Source: Dabney, Ostrovski and Barreto, "Temporally-Extended epsilon-Greedy Exploration" (2021).
     """
 
     def __init__(
-        self, num_envs: int, num_actions: int, *, zeta_exponent: float | None = 2.0, seed: int = 0, first: int = 0
+        self, num_envs: int, num_actions: int, *, zeta_exponent: float | None = 2.0, seed: int = 0, first_env: int = 0
     ) -> None:
         check_zeta_exponent(zeta_exponent)
         self.num_actions = num_actions
         self.zeta_exponent = zeta_exponent
-        self._generators = [np.random.Generator(np.random.PCG64([seed, first + index])) for index in range(num_envs)]
+        self._generators = [
+            np.random.Generator(np.random.PCG64([seed, first_env + index])) for index in range(num_envs)
+        ]
         self._held_actions = np.zeros(num_envs, dtype=np.int64)
         self._remaining_steps = np.zeros(num_envs, dtype=np.int64)
 
@@ -100,7 +102,7 @@ class EpsilonGreedy:
         return 1 if self.zeta_exponent is None else min(generator.zipf(self.zeta_exponent), MAX_DURATION_STEPS)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides the next actions: arrays and plain values."""
+        """Return all that the next actions depend on, as arrays and plain values."""
         return {
             "generators": [generator.bit_generator.state for generator in self._generators],
             "held_actions": self._held_actions.copy(),

@@ -1,4 +1,4 @@
-"""Environments that are stepped in other processes, on this machine or on others: Ray's actors."""
+"""Steps environments in collectors: Ray's actors, on this machine or on others."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any
 import torch
 
 from acro.experience.ray_session import connected
-from acro.experience.shards import Part, merge_states, side_by_side, split_state
+from acro.experience.shards import EnvShard, concatenate_steps, merge_states, split_state
 from acro.experience.stepper import Step, unstacked
 
 logger = logging.getLogger(__name__)
 
-# After so many rounds a collector sends its state: what a lost one has to take again is bounded by it.
+# A collector that replaces a lost one repeats at most this many rounds.
 _ROUNDS_BETWEEN_STATES = 16
-# Ray puts larger ones into its store, once for each collector.
+# Ray copies larger messages into its store, once for each collector.
 _MOST_BYTES_IN_A_MESSAGE = 100 * 1024
-# Of one collector, one after another. Whatever ends so many processes will end the next one, too.
+# In a row, of one collector. Whatever killed so many processes will kill the next one, too.
 _MOST_LOSSES = 20
 
 
 class _Actor:
-    """What Ray makes an actor of: a part of the environments, and a copy of the network."""
+    """A collector: a shard of the environments, and a copy of the network."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, shard: EnvShard) -> None:
         torch.set_num_threads(1)
-        # What Ray hands over is read-only.
-        self._stepper = copy.deepcopy(part).make()
+        # Arrays that come from Ray are read-only.
+        self._stepper = copy.deepcopy(shard).make()
         self._policy: Any
 
     def act_with(self, policy: Any) -> None:
@@ -49,49 +49,49 @@ class _Actor:
         return self._stepper.load_state_dict(state)
 
 
-class Elsewhere:
-    """Environments in collectors: the weights go out once a round, and what happened comes back as arrays.
+class RayRunner:
+    """Steps environments in collectors, which get the weights once a round and send the steps back as arrays.
 
-    A collector that is lost, or whose machine is, is replaced. The new one continues from the last state that the lost
-    one sent, and takes the rounds since then again, with the same weights: it ends where the lost one was, to the bit.
+    A collector that is lost is replaced. The new one continues from the last state that the lost one sent, and repeats
+    the rounds since then with the same weights: it ends in the same state, to the bit.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self.num_envs = parts[0].of
-        self._parts = parts
+    def __init__(self, shards: Sequence[EnvShard]) -> None:
+        self.num_envs = shards[0].total_envs
+        self._shards = shards
         self._stack = contextlib.ExitStack()
-        self._states: list[dict[str, Any] | None] = [None] * len(parts)
-        # Weights, epsilon, steps and whether a state was asked for, of every round since those states.
+        self._states: list[dict[str, Any] | None] = [None] * len(shards)
+        # The arguments of `_Actor.steps` for every round since those states.
         self._rounds: list[tuple[Any, float, int, bool]] = []
         self._under_way: list[Any] = []
         self._actors: list[Any] = []
         self._open()
 
     def _open(self) -> None:
-        """Start the collectors where none are; they continue from the states that are kept."""
+        """Start the collectors if there are none; they continue from the states that were kept."""
         if self._actors:
             return
-        count = len(self._parts)
-        # The learner waits for them: they are no less urgent than it is.
+        count = len(self._shards)
+        # The learner waits for collectors, so they must not be nicer than it is.
         ray = connected(f"collectors={count}", least_cpus=count + 1, niceness=0)
         self._ray = self._stack.enter_context(ray)
-        # Without a CPU for each, they share those there are, and Ray waits for none.
+        # With too few CPUs they share them; Ray would wait for a CPU for each.
         has_enough = self._ray.cluster_resources().get("CPU", 0) > count
         options = {"num_cpus": int(has_enough), "scheduling_strategy": "SPREAD"}
-        self._make_actor: Callable[[Part], Any] = self._ray.remote(_Actor).options(**options).remote
+        self._make_actor: Callable[[EnvShard], Any] = self._ray.remote(_Actor).options(**options).remote
         self._policy: Any = None
-        self._actors = [self._make_actor(part) for part in self._parts]
+        self._actors = [self._make_actor(shard) for shard in self._shards]
         for actor, state in zip(self._actors, self._states, strict=True):
             if state is not None:
                 actor.load_state.remote(state)
 
     def steps(self, network: Any, epsilon: float, count: int, device: torch.device | str) -> Iterator[Step]:
-        """Have all of them taken, and yield one after another."""
+        """Yield `count` steps of every environment, after all of them were taken."""
         self.start(network, epsilon, count, device)
         yield from unstacked(self.finish())
 
     def start(self, network: Any, epsilon: float, count: int, device: torch.device | str) -> None:
-        """Send the weights, and begin `count` steps everywhere."""
+        """Send the weights, and start `count` steps in every collector."""
         self._open()
         if self._policy is None:
             if not hasattr(network, "make_policy"):
@@ -100,7 +100,7 @@ class Elsewhere:
             for actor in self._actors:
                 actor.act_with.remote(self._policy)
         with_state = len(self._rounds) + 1 >= _ROUNDS_BETWEEN_STATES
-        # One piece within the message is the fastest way: each array, and Ray's store, costs the learner more.
+        # Pickled into one message: Ray's store, or an object for each array, takes more of the learner's time.
         weights = pickle.dumps(network.weights_to_send())
         if len(weights) > _MOST_BYTES_IN_A_MESSAGE:
             weights = self._ray.put(weights)
@@ -108,37 +108,37 @@ class Elsewhere:
         self._under_way = [actor.steps.remote(*self._rounds[-1]) for actor in self._actors]
 
     def finish(self) -> Step:
-        """Return the steps of all environments, in their order."""
+        """Return the steps that were started, (count, N, ...)."""
         found = [self._get(index, reference) for index, reference in enumerate(self._under_way)]
         self._under_way = []
         if self._rounds[-1][3]:
             self._keep([state for _, state in found])
-        return side_by_side([steps for steps, _ in found])
+        return concatenate_steps([steps for steps, _ in found])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of all environments, as one process has it."""
+        """Return the state of all environments, the same as if this process had stepped them."""
         self._open()
         states = [self._get(*each, "state") for each in enumerate(self._ask_for_states())]
         self._keep(states)
-        # Checkpoints are made of arrays that can be written, which Ray's cannot.
-        merged: dict[str, Any] = merge_states(copy.deepcopy(states), [part.count for part in self._parts])
+        # Checkpoints need writable arrays, and those that come from Ray are read-only.
+        merged: dict[str, Any] = merge_states(copy.deepcopy(states), [shard.num_envs for shard in self._shards])
         return merged
 
     def load_state_dict(self, state: dict[str, Any]) -> dict[int, str]:
-        """Continue from the state of all environments, wherever they were."""
+        """Continue from the state of all environments, whatever stepped them before."""
         self._open()
-        states = [split_state(state, part.first, part.count, part.of) for part in self._parts]
+        states = [split_state(state, shard.first_env, shard.num_envs, shard.total_envs) for shard in self._shards]
         self._keep(states)
         differences: dict[int, str] = {}
-        for index, (part, actor) in enumerate(zip(self._parts, self._actors, strict=True)):
+        for index, (shard, actor) in enumerate(zip(self._shards, self._actors, strict=True)):
             found = self._get(index, actor.load_state.remote(states[index]), "load_state", states[index])
-            differences |= {part.first + env: reason for env, reason in found.items()}
+            differences |= {shard.first_env + env: reason for env, reason in found.items()}
         return differences
 
     def close(self) -> None:
         """End the collectors, and Ray where it was started for them; they go on from here when they are asked."""
         if self._actors and self._policy is not None:
-            with contextlib.suppress(RuntimeError, ValueError):  # What an environment raised was told already.
+            with contextlib.suppress(RuntimeError, ValueError):  # An environment's error has been raised before.
                 self._keep(copy.deepcopy([self._get(*each, "state") for each in enumerate(self._ask_for_states())]))
         while self._actors:
             self._ray.kill(self._actors.pop())
@@ -152,13 +152,13 @@ class Elsewhere:
         self._rounds.clear()
 
     def _get(self, index: int, reference: Any, method: str | None = None, *arguments: Any) -> Any:
-        """Return what collector `index` answers; where it is lost, what its replacement does.
+        """Return the result of a collector's call; if the collector is lost, that of its replacement.
 
         Args:
-            index: Which.
-            reference: The answer to come.
-            method: What was asked; None for the last of the rounds.
-            arguments: With what.
+            index: Number of the collector.
+            reference: Ray's reference to the result.
+            method: Name of the method that was called; None for the steps of the last round.
+            arguments: What it was called with.
         """
         errors = self._ray.exceptions
         for _ in range(_MOST_LOSSES):
@@ -170,19 +170,19 @@ class Elsewhere:
                 errors.NodeDiedError,
                 errors.ObjectLostError,
             ) as lost:
-                logger.warning("collector %d was lost, and is replaced: %s", index, str(lost).splitlines()[0])
+                logger.warning("collector %d was lost and is replaced: %s", index, str(lost).splitlines()[0])
                 reference = self._replace(index)
                 if method is not None:
                     reference = getattr(self._actors[index], method).remote(*arguments)
         raise RuntimeError(f"collector {index} was lost {_MOST_LOSSES} times in a row; see Ray's logs")
 
     def _replace(self, index: int) -> Any:
-        """Bring the environments of collector `index` back; return the answer of the last round, to come."""
-        actor = self._actors[index] = self._make_actor(self._parts[index])
+        """Replace collector `index`; return a reference to the result of the last round's steps."""
+        actor = self._actors[index] = self._make_actor(self._shards[index])
         if self._policy is not None:
             actor.act_with.remote(self._policy)
         if self._states[index] is not None:
             actor.load_state.remote(self._states[index])
-        # One after another, in the actor's own process; all but the last were remembered already.
+        # The actor repeats them in order; the memory has the results of all but the last already.
         references = [actor.steps.remote(*each) for each in self._rounds]
         return references[-1] if references else None

@@ -1,4 +1,4 @@
-"""Environments divided among processes: what each part is made of, and their steps and states put together."""
+"""Environments divided among processes, and their steps and states put together again."""
 
 from __future__ import annotations
 
@@ -16,60 +16,63 @@ from acro.experience.stepper import Step, Stepper
 
 
 @dataclass(frozen=True)
-class Part:
-    """The environments of one process: `count` of all `of`, from `first` on."""
+class EnvShard:
+    """The environments of one process: `num_envs` of `total_envs`, starting with number `first_env`."""
 
     env_id: str | envs.EnvFactory
     env_kwargs: dict[str, Any]
     autoreset_mode: AutoresetMode
     exploration: EpsilonGreedy
     seed: int
-    first: int
-    count: int
-    of: int
+    first_env: int
+    num_envs: int
+    total_envs: int
     clip_rewards: bool = False
     life_loss_ends: bool = False
 
     def make(
-        self, env: VectorEnv | None = None, see: Callable[[NDArray[np.generic]], NDArray[np.generic]] | None = None
+        self, env: VectorEnv | None = None, observe: Callable[[NDArray[np.generic]], NDArray[np.generic]] | None = None
     ) -> Stepper:
-        """Make the environments, unless they are given, and reset them; `see` is the stepper's own."""
+        """Make the environments, unless `env` is given, and reset them; `observe` is passed to the `Stepper`."""
         if env is None:
-            env = envs.make_vec(self.env_id, self.count, autoreset_mode=self.autoreset_mode, **self.env_kwargs)
+            env = envs.make_vec(self.env_id, self.num_envs, autoreset_mode=self.autoreset_mode, **self.env_kwargs)
         return Stepper(
             env,
             self.exploration,
-            seed=self.seed + self.first,
-            of=self.of,
-            first=self.first,
+            seed=self.seed + self.first_env,
+            total_envs=self.total_envs,
+            first_env=self.first_env,
             clip_rewards=self.clip_rewards,
             life_loss_ends=self.life_loss_ends,
-            see=see,
+            observe=observe,
         )
 
 
-def side_by_side(parts: Sequence[Step]) -> Step:
-    """Return the same steps (count, N, ...) of several places as one, in the order of their environments."""
-    return Step(*(np.concatenate(column, 1) for column in zip(*parts, strict=True)))
+def concatenate_steps(shards: Sequence[Step]) -> Step:
+    """Return the shards' steps (count, n, ...) as one (count, N, ...)."""
+    return Step(*(np.concatenate(column, 1) for column in zip(*shards, strict=True)))
 
 
-def split_state(state: Any, first: int, count: int, of: int) -> Any:
-    """Return the part of a state of `of` environments that is of `count` of them, from `first` on."""
+def split_state(state: Any, first_env: int, num_envs: int, total_envs: int) -> Any:
+    """Return the state of `num_envs` environments, starting with number `first_env`, out of the state of all.
+
+    Whatever has an entry for each environment is split; the rest is the same for every shard.
+    """
     if isinstance(state, dict):
-        return {name: split_state(value, first, count, of) for name, value in state.items()}
+        return {name: split_state(value, first_env, num_envs, total_envs) for name, value in state.items()}
     is_listed = isinstance(state, (list, tuple)) or (isinstance(state, np.ndarray) and state.ndim > 0)
-    return state[first : first + count] if is_listed and len(state) == of else state
+    return state[first_env : first_env + num_envs] if is_listed and len(state) == total_envs else state
 
 
-def merge_states(parts: Sequence[Any], counts: Sequence[int]) -> Any:
-    """Return the state of all environments from those of `counts` of them, in their order."""
-    head = parts[0]
-    if len(parts) == 1:
+def merge_states(shards: Sequence[Any], counts: Sequence[int]) -> Any:
+    """Return the state of all environments from the states of shards with `counts` environments each."""
+    head = shards[0]
+    if len(shards) == 1:
         return head
     if isinstance(head, dict):
-        return {name: merge_states([part[name] for part in parts], counts) for name in head}
-    if isinstance(head, np.ndarray) and head.ndim and [len(part) for part in parts] == list(counts):
-        return np.concatenate(parts)
-    if isinstance(head, (list, tuple)) and [len(part) for part in parts] == list(counts):
-        return type(head)(item for part in parts for item in part)
+        return {name: merge_states([shard[name] for shard in shards], counts) for name in head}
+    if isinstance(head, np.ndarray) and head.ndim and [len(shard) for shard in shards] == list(counts):
+        return np.concatenate(shards)
+    if isinstance(head, (list, tuple)) and [len(shard) for shard in shards] == list(counts):
+        return type(head)(item for shard in shards for item in shard)
     return head

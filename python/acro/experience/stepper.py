@@ -1,4 +1,4 @@
-"""Stepping environments, in the learner's process or in another: what happened comes back as arrays."""
+"""Steps a vector environment with a network's greedy actions and exploration; what happened comes back as arrays."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from acro.experience.exploration import GREEDY, EpsilonGreedy
 
 
 class Step(NamedTuple):
-    """One step of N environments; with a leading axis, several.
+    """One step of N environments, columns (N, ...); several steps have a leading axis.
 
-    `rewards` and `terminated` are what is learned from; `ended`, `returns` and `lengths` are of the episodes so far,
-    this step included. Where not `acted`, the step only reset.
+    `rewards` and `terminated` are those to learn from, clipped or cut by lives where the settings say so. `returns` and
+    `lengths` are the true ones of each episode up to this step, and `ended` says where it was the last. An environment
+    has not `acted` where this step only reset it.
     """
 
     obs: NDArray[np.generic]
@@ -37,17 +38,17 @@ class Step(NamedTuple):
 
 
 class Stepper:
-    """Environments that are stepped together, with their exploration, in whichever autoreset mode they are.
+    """Steps a vector environment, in any of Gymnasium's autoreset modes.
 
     Args:
-        env: Owned from here on; it is reset at once.
-        exploration: Mixes exploratory actions into the greedy ones.
+        env: The stepper owns it from now on, and resets it at once.
+        exploration: Chooses the exploratory actions.
         seed: Environment i is reset with `seed + i`.
-        of: Environments there are in all, here and elsewhere; None for those in `env`.
-        first: Which of them the first one here is.
-        clip_rewards: Cut the rewards that are learned from to [-1, 1].
-        life_loss_ends: Tell the loss of a life, told by `lives` in the environment's infos, as an episode's end.
-        see: Returns what the network sees of observations (N, ...); None for themselves.
+        total_envs: Number of environments in all processes; None if this is the only one.
+        first_env: Number of the first environment of this process.
+        clip_rewards: Clip the rewards to learn from to [-1, 1].
+        life_loss_ends: Report the loss of a life (`lives` in the infos) as termination to the learner.
+        observe: Maps observations (N, ...) to what the network sees, such as stacks of frames; None leaves them.
     """
 
     def __init__(
@@ -56,20 +57,20 @@ class Stepper:
         exploration: EpsilonGreedy,
         *,
         seed: int,
-        of: int | None = None,
-        first: int = 0,
+        total_envs: int | None = None,
+        first_env: int = 0,
         clip_rewards: bool = False,
         life_loss_ends: bool = False,
-        see: Callable[[NDArray[np.generic]], NDArray[np.generic]] | None = None,
+        observe: Callable[[NDArray[np.generic]], NDArray[np.generic]] | None = None,
     ) -> None:
         self.env = env
         self.exploration = exploration
         self.taken_steps = 0
         self._clip_rewards = clip_rewards
         self._life_loss_ends = life_loss_ends
-        self._see = see
-        self._of = env.num_envs if of is None else of
-        self._first = first
+        self._observe = observe
+        self._total_envs = env.num_envs if total_envs is None else total_envs
+        self._first_env = first_env
         self._autoreset_mode = envs.autoreset_mode(env)
         self._returns = np.zeros(env.num_envs, dtype=np.float64)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
@@ -83,21 +84,21 @@ class Stepper:
         check_finite(env, 0, self._obs)
 
     def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> Step:
-        """Step every environment once; the arrays are good until the next step."""
+        """Step every environment once; the next step may write into the returned arrays."""
         actions = self.exploration.explore(epsilon)
         greedy = actions == GREEDY
         if greedy.any():
-            seen = self._obs if self._see is None else self._see(self._obs)
+            seen = self._obs if self._observe is None else self._observe(self._obs)
             actions[greedy] = self._greedy_actions(network, seen, greedy, device)
         obs, acted = self._obs, ~self._resetting
         next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
         has_ended = bool(ended.any())
-        self.taken_steps += self._of
+        self.taken_steps += self._total_envs
         check_finite(self.env, self.taken_steps, next_obs, rewards)
         self._returns += rewards
         self._lengths += 1
-        # What is learned from may differ from what happened; episodes and their returns do not.
+        # Only what is learned from is changed; returns and ends of episodes stay true.
         learned = np.clip(rewards, -1.0, 1.0) if self._clip_rewards else rewards
         final = terminated | self._lost_lives(infos) if self._life_loss_ends else terminated
         final_obs = next_obs
@@ -122,22 +123,22 @@ class Stepper:
     def _greedy_actions(
         self, network: nn.Module, obs: NDArray[np.generic], greedy: NDArray[np.bool_], device: torch.device | str
     ) -> NDArray[np.int64]:
-        """Return the actions of largest value where `greedy`, which do not depend on where the others are stepped.
+        """Return the greedy actions of the environments in the mask `greedy`, the same to the bit in any process.
 
-        BLAS adds a row up in another order where there are fewer rows. So a network is shown as many rows everywhere,
-        each in its environment's place, with zeros for those of other processes; one of which a row is the same beside
-        any others, the greedy ones alone.
+        BLAS may sum a row in another order when the batch has fewer rows. So the network always gets `total_envs` rows,
+        each environment in its own row, and zeros for environments of other processes. A network whose rows do not
+        depend on each other (`acts_row_by_row`) gets the greedy rows only.
         """
         if getattr(network, "acts_row_by_row", False):
             return greedy_actions(network, obs[greedy], device)
-        here, everywhere = slice(self._first, self._first + len(obs)), obs
-        if len(obs) < self._of:
-            everywhere = np.zeros((self._of, *obs.shape[1:]), dtype=obs.dtype)
-            everywhere[here] = obs
-        return greedy_actions(network, everywhere, device)[here][greedy]
+        own, everywhere = slice(self._first_env, self._first_env + len(obs)), obs
+        if len(obs) < self._total_envs:
+            everywhere = np.zeros((self._total_envs, *obs.shape[1:]), dtype=obs.dtype)
+            everywhere[own] = obs
+        return greedy_actions(network, everywhere, device)[own][greedy]
 
     def _lives_in(self, infos: dict[str, Any]) -> NDArray[np.int64]:
-        """Return each environment's lives, 0 where it tells none."""
+        """Return each environment's lives; 0 if it does not report any."""
         return np.asarray(infos.get("lives", np.zeros(self.env.num_envs)), dtype=np.int64)
 
     def _lost_lives(self, infos: dict[str, Any]) -> NDArray[np.bool_]:
@@ -145,12 +146,12 @@ class Stepper:
         return self._lives < before
 
     def steps(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str = "cpu") -> Step:
-        """Step every environment `count` times; return arrays of their own with a leading axis (count, N, ...)."""
-        # A vector environment may write its next observations where its last ones were.
+        """Step every environment `count` times; return fresh arrays (count, N, ...)."""
+        # A vector environment may write its next observations into the arrays of the last ones.
         return stacked([_copied(self.step(network, epsilon, device)) for _ in range(count)])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides the next steps but the network; `env` is None where it cannot be taken."""
+        """Return all that the next steps depend on, except the network; `env` is None if it cannot be saved."""
         return {
             "exploration": self.exploration.state_dict(),
             "env": envs.state_dict(self.env),
@@ -162,13 +163,13 @@ class Stepper:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> dict[int, str]:
-        """Continue from `state`; without an environment's state, from the fresh episodes that it is in.
+        """Continue from `state`; environments without a saved state start new episodes.
 
         Returns:
-            Why episodes could not be continued and new ones began, by the environments' indices.
+            By environment, why its episode could not be continued.
 
         Raises:
-            ValueError: The environment is of another kind than the state's.
+            ValueError: The state is of another kind of environment.
         """
         self.exploration.load_state_dict(state["exploration"])
         if state["env"] is None:
@@ -185,12 +186,12 @@ class Stepper:
         return self._continue_from(restored.obs, restored.differences)
 
     def _continue_from(self, obs: NDArray[np.generic], differences: dict[int, str]) -> dict[int, str]:
-        """Begin new episodes where the old ones could not be continued, and return why."""
+        """Start new episodes where the old ones could not be continued, and return why."""
         if any(
             index not in differences and now.tobytes() != then.tobytes()
             for index, (now, then) in enumerate(zip(obs, self._obs, strict=True))
         ):
-            # A wrapper around the vector environment has a state that nobody gives.
+            # A wrapper around the vector environment has a state of its own, which is not saved.
             obs, _ = self.env.reset()
             differences = dict.fromkeys(range(self.env.num_envs), "is shown differently by the vector's wrappers")
         if differences:
@@ -202,12 +203,12 @@ class Stepper:
 
 
 def stacked(steps: Sequence[Step]) -> Step:
-    """Return steps one after another, on a new leading axis."""
+    """Return the steps as one, on a new leading axis."""
     return Step(*(np.stack(column) for column in zip(*steps, strict=True)))
 
 
 def unstacked(steps: Step) -> Iterator[Step]:
-    """Yield steps (count, N, ...) one after another."""
+    """Yield each of the steps (count, N, ...)."""
     for index in range(len(steps.actions)):
         yield Step(*(column[index] for column in steps))
 
@@ -217,7 +218,7 @@ def _copied(step: Step) -> Step:
 
 
 def _with_final_obs(next_obs: NDArray[np.generic], infos: dict[str, Any]) -> NDArray[np.generic]:
-    """Put the last observations of ended episodes in place of the first ones of the next (same-step mode)."""
+    """Return `next_obs` with the final observations where same-step mode already has the first of a new episode."""
     if "final_obs" not in infos:
         return next_obs
     obs: NDArray[np.generic] = next_obs.copy()
