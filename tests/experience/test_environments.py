@@ -109,7 +109,7 @@ def test_vector_environment_in_other_processes_trains_and_resumes(
         env.close()
 
     assert experience.env_steps == 2 * SMALL["steps_per_epoch"]
-    assert "test_environments:make_short cannot give its state: its episodes start afresh" in caplog.text
+    assert "the state of test_environments:make_short cannot be saved: its episodes start afresh" in caplog.text
 
 
 def test_resumed_sync_environments_continue_to_the_bit(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def without_mode() -> SyncVectorEnv:
             "eval_env must say what evaluation plays in, an id or a function: Normalize",
         ),
         (Blind(), {}, "eval_env must say what evaluation plays in, an id or a function: Blind does not tell"),
-        (sync(), {"env_kwargs": {"a": 1}}, "env_kwargs must be left out where the environment is made already"),
+        (sync(), {"env_kwargs": {"a": 1}}, "env_kwargs must be left out when the environment is made already"),
         (sync(), {"num_envs": 3}, "num_envs must be 4 as the given environment's, got 3; leave it out"),
         (
             sync(),

@@ -79,7 +79,7 @@ def test_half_of_what_is_learned_from_is_the_mirror_image_of_what_is_stored(tmp_
 
 def test_an_environment_without_a_known_image_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"^mirror must be False for MountainCar-v0: acro knows the mirror images of acro/"
+        ValueError, match=r"^mirror must be False for MountainCar-v0: acro knows mirror images of acro/"
     ):
         Experience("MountainCar-v0", mirror=True)
 

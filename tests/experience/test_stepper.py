@@ -164,7 +164,7 @@ def test_collectors_and_lag_are_checked() -> None:
         Experience("CartPole-v1", num_envs=8, collectors=3)
     with pytest.raises(ValueError, match="lag must be 0 or 1, got 2"):
         Experience("CartPole-v1", lag=2)
-    with pytest.raises(ValueError, match="make_vectors makes vectors, whose state nobody can divide"):
+    with pytest.raises(ValueError, match="make_vectors makes vectors, whose state cannot be divided"):
         Experience(make_vectors, num_envs=8, collectors=2)
 
 

@@ -32,21 +32,21 @@ from acro.storage.tensors import to_arrays, to_tensors
 
 logger = logging.getLogger(__name__)
 
-# Every stream of randomness comes from `seed` and one of these, so that no two share their draws.
+# Every random stream is seeded with `seed` and one of these, so that no two are the same.
 _ENVIRONMENT, _EXPLORATION, _MEMORY, _VALIDATION, _TEST = range(5)
 
 
 class Experience(L.LightningDataModule):
     """Rounds of experience from a vector environment, through a replay memory.
 
-    One round steps the environments with the module's greedy actions and exploration mixed in, stores what
-    happened, and draws the minibatches of all updates that are then due, as one `Batch` with axes (M, B).
+    A round steps the environments with the module's greedy actions and some exploration, stores what happened, and
+    draws the minibatches of all updates that are due then, as one `Batch` with leading axes (M, B).
 
     Args:
         env_id: A Gymnasium environment with a Box observation and Discrete actions ("module:Name-v0" imports module),
-            or a function that makes it (here or as "module:function"); with a parameter `num_envs`, a vector of them.
-            Or a vector environment, which is stepped as it is and left open.
-        num_envs: Environments stepped side by side; of a vector environment, its own.
+            or a function that makes one (or its name, "module:function"); a function with a parameter `num_envs` makes
+            a vector of them. Or a vector environment, which is stepped as it is and left open.
+        num_envs: Environments that are stepped together; a vector environment brings its own number.
         capacity: Transitions that the memory holds.
         batch_size: Transitions in a minibatch.
         learning_starts_steps: Environment steps before the first update.
@@ -71,23 +71,22 @@ class Experience(L.LightningDataModule):
             "NextStep" the step that resets counts as an environment step and is never stored.
         seed: All randomness of training and evaluation derives from it.
         env_kwargs: Passed on to the environment.
-        reward_range: The least and the largest reward of a step, for `return_range`; None where it is not known, or
-            known here already, as Gymnasium's classic control tasks are.
-        eval_env: The environment that evaluation plays in, an id or a function that needs no arguments; None for that
-            of `env_id`.
-        frame_stack: Observations that the network sees at once, on an axis before their own, the newest last; each is
-            stored once. None for one without such an axis.
-        clip_rewards: Learn from rewards cut to [-1, 1] (Mnih et al. 2015); what is logged are the true ones.
-        life_loss_ends: Learn as if an episode ended with each of a game's lives (Mnih et al. 2015); it goes on.
-        mirror: Learn from half of each minibatch as its mirror image (Lin et al. 2020); for Acrobot, CartPole and
-            LunarLander by their ids.
-        collectors: Processes of Ray that step `num_envs / collectors` environments each, for slow ones; 0 steps all of
-            them in this process. On a CPU the bits are the same for every number of them.
-        lag: Rounds by which the weights that act are behind: 0, or 1 to step the environments while the learner learns.
+        reward_range: The least and the largest reward of a step, for `return_range`; None if it is not known, or if
+            acro knows it, as for Gymnasium's classic control tasks.
+        eval_env: The environment to evaluate in, an id or a function without arguments; None for `env_id`.
+        frame_stack: Number of successive observations that the network sees, on a leading axis, the newest last; each
+            is stored once. None for one observation without that axis.
+        clip_rewards: Learn from rewards clipped to [-1, 1] (Mnih et al. 2015); the true ones are logged.
+        life_loss_ends: Learn as if the loss of a life ended the episode (Mnih et al. 2015); the game goes on.
+        mirror: Replace half of each minibatch with its mirror image (Lin et al. 2020); for the ids of Acrobot, CartPole
+            and LunarLander.
+        collectors: Ray processes that step `num_envs / collectors` environments each, for slow environments; 0 steps
+            all of them in this process. On a CPU a run is the same to the bit for any number of collectors.
+        lag: Rounds by which the acting weights are behind: 0, or 1 to step the environments while the learner learns.
 
     Raises:
         ValueError: A number is out of its range, the environment cannot be made or does not fit, its mirror image is
-            not known, or evaluation cannot tell what a vector environment is made of.
+            not known, or a vector environment does not tell what evaluation should make.
         TypeError: `env_id` is neither an id, nor a function, nor a vector environment.
     """
 
@@ -137,11 +136,11 @@ class Experience(L.LightningDataModule):
         self.env_id = env_id
         self.eval_env = env_id if eval_env is None else eval_env
         self.eval_env_kwargs = dict(env_kwargs or {}) if eval_env is None else {}
-        # Checkpoints hold no code: of a function they get the name.
+        # Checkpoints hold no code, so they get a function's name.
         env_id, eval_env = envs.name_of(env_id), None if eval_env is None else envs.name_of(eval_env)
-        # Where environments are stepped changes nothing of a run.
+        # A run does not depend on where its environments are stepped.
         self.save_hyperparameters(ignore=["collectors"])
-        # Not `hparams`: there a subclass's arguments stand in the place of those of the same name here.
+        # Not `hparams`: a subclass's arguments of the same name replace them there.
         check_settings(locals())
         check_collectors(
             collectors, num_envs, self.env_id, is_given=self._given is not None, frame_stack=frame_stack, lag=lag
@@ -183,9 +182,9 @@ class Experience(L.LightningDataModule):
         )
         self.collector: Collector | None = None
         self._priorities: NDArray[np.float64] | None = None
-        """Of the last round's transitions."""
+        """Those of the last round's transitions."""
         self._began: tuple[float, int] | None = None
-        """When this process began to train, in seconds, and after how many environment steps."""
+        """When training began in this process, in seconds, and at which environment step."""
 
     def __repr__(self) -> str:
         done = (
@@ -198,10 +197,10 @@ class Experience(L.LightningDataModule):
             f"observations {self.observation_shape}, {self.num_actions} actions; {done}"
         )
 
-    # Lightning's would ask for a round.
+    # Lightning's own would ask the loader for a round.
     __str__ = __repr__
 
-    # ---- what others ask
+    # ---- facts
 
     @property
     def observation_size(self) -> int:
@@ -226,7 +225,7 @@ class Experience(L.LightningDataModule):
 
     @property
     def step_limit(self) -> float:
-        """Steps after which a time limit cuts an episode; infinity without one."""
+        """The time limit of an episode, in steps; infinity if there is none."""
         return self._step_limit
 
     @property
@@ -243,7 +242,7 @@ class Experience(L.LightningDataModule):
 
     @property
     def return_range(self) -> tuple[float, float] | None:
-        """The least and the largest discounted return of an episode; None where `reward_range` is not known."""
+        """The least and the largest discounted return of an episode; None if the rewards' range is not known."""
         rewards = (-1.0, 1.0) if self.clip_rewards else self.reward_range or known_reward_range(self.env_id)
         return None if rewards is None else return_range(rewards, self.gamma, self._step_limit)
 
@@ -269,15 +268,13 @@ class Experience(L.LightningDataModule):
     @property
     def _collecting(self) -> Collector:
         if self.collector is None:
-            raise RuntimeError(
-                "Experience has no environments yet: they are made by setup('fit'), which Trainer.fit calls"
-            )
+            raise RuntimeError("Experience has no environments yet: setup('fit') makes them, which Trainer.fit calls")
         return self.collector
 
     # ---- Lightning's hooks
 
     def setup(self, stage: str) -> None:
-        """Make the environments and the memory when training is about to start; they stay, for a second `fit`."""
+        """Make the environments and the memory before training starts; they stay for a second `fit`."""
         self._began = None
         if stage != "fit" or self.collector is not None:
             return
@@ -320,7 +317,7 @@ class Experience(L.LightningDataModule):
         )
 
     def make_exploration(self) -> EpsilonGreedy:
-        """Return what chooses the exploratory actions; override it for another kind."""
+        """Return what chooses the exploratory actions; override this for another kind of exploration."""
         return self._epsilon_greedy(self.num_envs, 0)
 
     def _epsilon_greedy(self, count: int, first_env: int) -> EpsilonGreedy:
@@ -333,35 +330,35 @@ class Experience(L.LightningDataModule):
         )
 
     def teardown(self, stage: str) -> None:
-        """End the collectors; a second `fit` starts them again. Environments of this process stay for it."""
+        """Stop the collectors; a second `fit` starts them again. Environments of this process stay open for it."""
         if stage == "fit" and self.collectors and self.collector is not None:
             self.collector.close()
 
     def on_exception(self, exception: BaseException) -> None:
-        """End the collectors, which would live on."""
+        """Stop the collectors, which would live on."""
         self.teardown("fit")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave a round where it is: the module moves it, if need be into the place that a CUDA graph reads."""
-        # Lightning would look through all of it, for 60 us a round.
+        """Return the batch as it is: the module moves it, with a CUDA graph to where the graph reads it."""
+        # Lightning's own would look through every column, for 60 us a round.
         return batch
 
     def train_dataloader(self) -> Rounds:
-        """Return an epoch's rounds; each is made when it is asked for."""
+        """Return the rounds of an epoch; each is made when it is asked for."""
         if self._began is None:
             self._began = time.monotonic(), self.env_steps
         return Rounds(self.round, self.rounds_per_epoch)
 
     def val_dataloader(self) -> EpisodeLoader:
-        """Return the evaluation of an epoch; its starts derive from (seed, epoch)."""
+        """Return the episodes of an epoch's evaluation; their starts derive from (seed, epoch)."""
         return EpisodeLoader(lambda: self._episodes(_VALIDATION, cast(L.Trainer, self.trainer).current_epoch))
 
     def test_dataloader(self) -> EpisodeLoader:
-        """Return episodes from starts that no validation uses."""
+        """Return episodes from starts that no evaluation uses."""
         return EpisodeLoader(self.held_out_episodes)
 
     def held_out_episodes(self) -> Episodes:
-        """Return as many episodes as an evaluation has, from starts that never serve to choose a checkpoint."""
+        """Return as many episodes as an evaluation has, from starts that are never used to choose a checkpoint."""
         return self._episodes(_TEST, 0)
 
     def _episodes(self, purpose: int, index: int) -> Episodes:
@@ -369,13 +366,13 @@ class Experience(L.LightningDataModule):
         return Episodes(self.eval_env, self.eval_episodes, seed, self.eval_env_kwargs, self.frame_stack)
 
     def _derived_seed(self, purpose: int, index: int = 0) -> int:
-        # 31 bits, since episode i is reset with `seed + i` and some environments take no more than 32.
+        # 31 bits, since episode i is reset with `seed + i` and some environments accept 32 bits at most.
         return int(np.random.SeedSequence([self.seed, purpose, index]).generate_state(1)[0] >> 1)
 
     # ---- a round
 
     def round(self) -> Batch:
-        """Step the environments, remember, and return the minibatches (M, B) of the updates that are due."""
+        """Step the environments, store, and return the minibatches (M, B) of the updates that are due."""
         collector, module = self._collecting, cast(L.Trainer, self.trainer).lightning_module
         due, count = self._updates_due(), self.steps_per_round // self.num_envs
         if not (self.lag and collector.remember_ahead()):
@@ -399,13 +396,13 @@ class Experience(L.LightningDataModule):
         learning_steps = max(0, self.env_steps - self.learning_starts_steps)
         return int(self.updates_per_step * learning_steps)
 
-    # ---- state: all that a resumed run needs beyond the module's own
+    # ---- state: all that a resumed run needs besides the module's
 
     def check_resumable(self, checkpoint: dict[str, Any]) -> None:
         """Check that training can continue from `checkpoint` with these settings.
 
         Raises:
-            ValueError: The checkpoint holds no experience, or a setting that decides what it means is another one.
+            ValueError: The checkpoint has no experience in it, or was made with settings that do not fit.
         """
         state = checkpoint.get(type(self).__qualname__)
         if state is None:
@@ -413,21 +410,21 @@ class Experience(L.LightningDataModule):
         check_same_settings(state["settings"], self.hparams)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values; empty before `setup("fit")`."""
+        """Return the state as tensors and plain values; empty before `setup("fit")`."""
         if self.collector is None:
             return {}
         settings = {name: self.hparams[name] for name in SAME_SETTINGS}
         return {"settings": settings, "collector": to_tensors(self.collector.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state`; outside of training there is nothing to continue."""
+        """Continue from `state`; outside of training nothing is loaded."""
         if self.collector is None:
             return
         check_same_settings(state["settings"], self.hparams)
         collector = to_arrays(state["collector"])
         if collector["env"] is None:
             logger.warning(
-                "%s cannot give its state: its episodes start afresh, the rest continues exactly",
+                "the state of %s cannot be saved: its episodes start afresh, the rest continues exactly",
                 envs.name_of(self.env_id),
             )
         self.collector.load_state_dict(collector)

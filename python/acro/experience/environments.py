@@ -1,4 +1,4 @@
-"""What an experience's environments are like, and what evaluation plays in."""
+"""Facts and checks of the environments to train in and to evaluate in."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from acro.envs.facts import stacks_frames, step_limit, vector_step_limit
 
 
 def check_given(env: VectorEnv[Any, Any, Any], num_envs: int, env_kwargs: dict[str, Any] | None) -> None:
-    """Check a vector environment that is given in the place of an id, and the settings beside it.
+    """Check a vector environment that was given instead of an id, and the settings beside it.
 
     Raises:
-        ValueError: It does not fit, or the settings are about one that is still to be made.
+        ValueError: It does not fit, or a setting only makes sense for an environment that acro makes.
     """
     envs.check_vectors(env, type(env.unwrapped).__name__)
     if env_kwargs:
-        raise ValueError(f"env_kwargs must be left out where the environment is made already, got {env_kwargs}")
-    # The default says nothing.
+        raise ValueError(f"env_kwargs must be left out when the environment is made already, got {env_kwargs}")
+    # 8 is the default, so it was not asked for.
     if num_envs not in (8, env.num_envs):
         raise ValueError(f"num_envs must be {env.num_envs} as the given environment's, got {num_envs}; leave it out")
 
 
 def single_of(env: VectorEnv[Any, Any, Any], eval_env: object) -> tuple[str | envs.EnvFactory, dict[str, Any] | None]:
-    """Return what makes one environment like those in `env`, and its arguments; a name alone where nothing says.
+    """Return the id or function, and the arguments, that make one of the environments in `env`; else its name alone.
 
     Raises:
-        ValueError: Nothing says, and `eval_env` is None.
+        ValueError: `env` does not tell, and `eval_env` is None.
     """
     found = envs.single_of(env)
     if found is None and eval_env is None:
@@ -43,10 +43,10 @@ def single_of(env: VectorEnv[Any, Any, Any], eval_env: object) -> tuple[str | en
 
 
 def check_same(own: tuple[Box, Discrete, float], evaluated: tuple[Box, Discrete, float]) -> None:
-    """Check that evaluation shows and takes what training does; both are as `describe` returned them.
+    """Check that evaluation has the observations and actions of training; `describe` returns both arguments.
 
     Raises:
-        ValueError: It does not.
+        ValueError: They differ.
     """
     expected, found = ((spaces[0].shape, int(spaces[1].n)) for spaces in (own, evaluated))
     if expected != found:
@@ -59,9 +59,9 @@ def check_same(own: tuple[Box, Discrete, float], evaluated: tuple[Box, Discrete,
 def describe(
     env_id: str | envs.EnvFactory | VectorEnv[Any, Any, Any], env_kwargs: dict[str, Any], frame_stack: int | None = None
 ) -> tuple[Box, Discrete, float]:
-    """Return the spaces and after how many steps an episode is cut, infinity for never.
+    """Return the observation space, the action space and the time limit in steps, infinity for none.
 
-    Warns where `frame_stack` would stack what a wrapper has stacked already.
+    Warns if `frame_stack` would stack what a wrapper has stacked already.
     """
     if isinstance(env_id, VectorEnv):
         return _of_many(env_id)

@@ -1,4 +1,4 @@
-"""What the Trainer iterates over: an epoch's rounds, and the episodes of an evaluation."""
+"""What the Trainer iterates over: the rounds of an epoch, and the episodes of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from acro.replay import Batch
 
 
 class Rounds:
-    """An epoch of rounds, for the Trainer.
+    """The rounds of an epoch.
 
-    It has a length, or the Trainer would fetch one round ahead: stale actions, and checkpoints with a round in flight.
+    Without a length the Trainer would fetch a round ahead: its actions would be stale, and a checkpoint would miss it.
     """
 
     def __init__(self, make_round: Callable[[], Batch], count: int) -> None:
@@ -35,7 +35,7 @@ class Rounds:
 
 
 class EpisodeLoader:
-    """One set of episodes, for the Trainer, which takes a list of them apart."""
+    """One set of episodes; from a list the Trainer would take its fields one by one."""
 
     def __init__(self, episodes: Callable[[], Episodes]) -> None:
         self._episodes = episodes

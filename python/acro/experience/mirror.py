@@ -9,20 +9,20 @@ from acro.replay import Batch
 
 
 def reflection_of(env_id: str) -> Reflection:
-    """Return the reflection to learn from.
+    """Return the reflection of an environment.
 
     Raises:
-        ValueError: acro knows of none for this environment.
+        ValueError: None is known for it.
     """
     found = reflection(env_id)
     if found is None:
         known = ", ".join(REFLECTIONS)
-        raise ValueError(f"mirror must be False for {env_id}: acro knows the mirror images of {known} alone")
+        raise ValueError(f"mirror must be False for {env_id}: acro knows mirror images of {known} only")
     return found
 
 
 def mirror_half(batch: Batch, reflection: Reflection) -> None:
-    """Replace the first half of each minibatch (M, B) by its mirror image, in the arrays themselves."""
+    """Replace the first half of each minibatch (M, B) with its mirror image, in place."""
     half = batch.rewards.shape[1] // 2
     for obs in (batch.obs, batch.next_obs):
         obs[:, :half] = reflection.observations(obs[:, :half])

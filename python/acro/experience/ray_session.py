@@ -1,4 +1,4 @@
-"""Ray, started for as long as a sweep or a run needs it."""
+"""Starts Ray, or joins a cluster, for as long as a sweep or a run needs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _QUIET = {
-    # Nobody is told that somebody uses Ray.
+    # Ray reports to its makers otherwise.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Trials keep their own logs, and Ctrl-C is the sweep's own.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -21,19 +21,19 @@ _QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # A trial that is stopped early draws its curve before its worker takes the next one.
+    # A trial that is stopped early has to draw its curve before its worker takes the next one.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
 
 def find_ray(feature: str) -> Any:
-    """Return the module `ray`, which is not part of acro's own requirements.
+    """Return the module `ray`, which is an extra.
 
     Raises:
-        ImportError: It is not installed; the message says what to do for `feature`.
+        ImportError: It is not installed; the message says that `feature` needs it.
     """
-    # Ray reads them when it is imported.
+    # Ray reads these variables when it is imported.
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -51,15 +51,15 @@ def connected(
     least_cpus: int = 1,
     niceness: int = 15,
 ) -> Iterator[Any]:
-    """Start Ray here, or join a cluster; yield the module. What was started is ended with the block.
+    """Start Ray on this machine, or join a cluster, for the block; yield the module.
 
     Args:
-        feature: What needs it, for an error's sentence.
-        address: Of a cluster: "auto", "HOST:PORT" or "ray://HOST:PORT"; None takes the environment's RAY_ADDRESS, and
-            where there is none starts Ray on this machine.
-        num_cpus: CPUs of this machine that it may use; None for all.
-        least_cpus: As many it says to have at least: processes that wait most of the time share what there is.
-        niceness: Of the processes that it starts on this machine.
+        feature: What needs Ray, for the error message.
+        address: "auto", "HOST:PORT" or "ray://HOST:PORT" of a cluster; None for the variable RAY_ADDRESS, and if that
+            is not set, for Ray on this machine.
+        num_cpus: CPUs of this machine that Ray may use; None for all.
+        least_cpus: CPUs that Ray counts at least, even if the machine has fewer: its processes share them.
+        niceness: Of Ray's worker processes on this machine.
 
     Raises:
         ImportError: Ray is not installed.
@@ -72,7 +72,7 @@ def connected(
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
-        # By its name: without one Ray would join whatever was started on this machine before.
+        # Without "local" Ray would join whatever cluster was started on this machine before.
         options |= {
             "address": "local",
             "num_cpus": num_cpus or max(os.cpu_count() or 1, least_cpus),
@@ -80,16 +80,16 @@ def connected(
             "_system_config": {"worker_niceness": niceness},
         }
     else:
-        # A worker of another machine knows this process's environment by what it is given.
+        # Workers on other machines do not inherit this process's environment.
         options |= {"address": address, "runtime_env": {"env_vars": _QUIET}}
-    answer = signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
     except ConnectionError as error:
         raise ConnectionError(f"--address {address}: no Ray cluster answers there; start one with ray start") from error
-    if answer is not None and threading.current_thread() is threading.main_thread():
-        # Ray's own answer leaves at once, where the Trainer's is to save after the round.
-        signal.signal(signal.SIGTERM, answer)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        # Ray's own handler exits at once; the Trainer's lets the round end and saves.
+        signal.signal(signal.SIGTERM, handler)
     try:
         yield ray
     finally:

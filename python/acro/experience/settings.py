@@ -1,4 +1,4 @@
-"""What the settings of an `Experience` must be: in themselves, with each other, and as a checkpoint's."""
+"""Checks of the settings of an `Experience`, alone, together and against a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from acro import envs
 from acro.experience.exploration import check_zeta_exponent
 
-# What must be the same for a checkpoint to continue.
+# Settings that must be those of the checkpoint that a run continues from.
 SAME_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized", "frame_stack", "lag")
 
 
@@ -46,14 +46,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 def check_collectors(
     collectors: int, num_envs: int, env_id: str | envs.EnvFactory, *, is_given: bool, frame_stack: int | None, lag: int
 ) -> None:
-    """Check that `collectors` can step the environments, which `is_given` says are made already.
+    """Check that `collectors` can step the environments; `is_given` says that those are made already.
 
     Raises:
-        ValueError: They cannot, or a setting needs this process.
+        ValueError: They cannot, or another setting does not work with them.
     """
     if frame_stack is not None and (collectors or lag):
         raise ValueError(
-            f"frame_stack={frame_stack} is made of the memory, which neither collectors nor a lag can see; use "
+            f"frame_stack={frame_stack} reads stacks from the memory, which collectors and a lag cannot see; use "
             "gymnasium.wrappers.FrameStackObservation, or collectors=0 and lag=0"
         )
     if collectors < 0 or (collectors and num_envs % collectors):
@@ -63,17 +63,17 @@ def check_collectors(
     if collectors and envs.makes_vectors(envs.find(env_id)):
         raise ValueError(
             f"collectors make vectors of single environments, and {envs.name_of(env_id)} makes vectors, whose state "
-            "nobody can divide; give a function that makes one environment, or collectors=0"
+            "cannot be divided; give a function that makes one environment, or collectors=0"
         )
 
 
 def check_same_settings(found: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Check that the settings `found` in a checkpoint mean what those `here` do.
+    """Check that a checkpoint was made with the same settings as those `here`.
 
     Raises:
-        ValueError: They do not.
+        ValueError: A setting differs.
     """
-    # A checkpoint from before a setting existed has what was the only way then.
+    # Checkpoints from before a setting existed were made with what was the only way then.
     pairs = {name: (found.get(name, 0 if name == "lag" else None), here[name]) for name in SAME_SETTINGS}
     differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
     if differing:
