@@ -1,4 +1,4 @@
-"""Trained agents out of checkpoints."""
+"""Loads trained agents from checkpoints."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Agent:
     """A trained agent.
 
     Attributes:
-        module: The DQN, in evaluation mode: with the averaged weights, where it has them.
-        env_id: The environment that it was evaluated in; None where that is not known by an id.
-        env_kwargs: The arguments for making it.
-        frame_stack: How many frames it sees at once, (frame_stack, ...), the newest last; None for one without that
-            axis.
+        module: The DQN, in evaluation mode; it uses its averaged weights if it has them.
+        env_id: The environment that it was evaluated in; None if that has no id.
+        env_kwargs: Arguments that make the environment.
+        frame_stack: Number of frames that it sees, (frame_stack, ...), the newest last; None for one frame without
+            that axis.
     """
 
     module: DQN
@@ -52,13 +52,13 @@ def load_agent(
 
     Args:
         path: A checkpoint, or a run's folder: its best checkpoint, else its last.
-        network: The network that was trained, where it is one of your own: a module of its class, or `module:name` of
-            what makes one, called without arguments.
-        head: The head that it was trained with, where it is one of your own.
+        network: A network of your own that was trained: a module of the same class, or "module:name" of a function or
+            class that makes it without arguments.
+        head: A head of your own that it was trained with.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: It is damaged or foreign, or does not fit.
+        ValueError: It is damaged, is not acro's, or does not fit.
         ImportError: `network` cannot be imported.
 
     Example:
@@ -96,14 +96,14 @@ def load_agent(
 
 
 def environment_for(agent: Agent, env_id: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the id of the environment to play in and the arguments for making it.
+    """Return the id of the environment to play in, and the arguments that make it.
 
     Args:
-        agent: What plays.
+        agent: The agent that will play.
         env_id: The environment; None for the agent's own.
 
     Raises:
-        ValueError: It cannot be made, does not fit the agent, or is in a module that only the agent names.
+        ValueError: It cannot be made, does not fit the agent, or only the checkpoint names the module to import.
     """
     env_kwargs = agent.env_kwargs if env_id in (None, agent.env_id) else {}
     if env_id is None:
@@ -123,7 +123,7 @@ def environment_for(agent: Agent, env_id: str | None = None) -> tuple[str, dict[
 
 
 def _checkpoint_of(path: Path) -> Path:
-    """Return the checkpoint to play of a run's folder: the best, else the last; any other path as it is."""
+    """Return the best checkpoint of a run folder, else the last; return any other path as it is."""
     if not path.is_dir():
         return path
     found = [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
@@ -134,7 +134,7 @@ def _checkpoint_of(path: Path) -> Path:
 
 
 def _check_network_sizes(settings: dict[str, Any], weights: dict[str, Any]) -> None:
-    """Raise a RuntimeError, before a network is made, if it needs more weights than there are."""
+    """Raise a RuntimeError if the network would need more weights than the file has; no network is made."""
     hidden = settings.get("hidden", ())
     per_action = {"quantile": "num_quantiles", "categorical": "num_atoms"}.get(str(settings.get("head")))
     outputs = settings["num_actions"] * (1 if per_action is None else settings.get(per_action, 1))

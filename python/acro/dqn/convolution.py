@@ -13,34 +13,34 @@ from torch import Tensor, nn
 from acro.dqn.networks import QNetwork
 
 Convolutions = Sequence[tuple[int, int, int]]
-"""Channels, kernel and stride of each layer, from the picture on."""
+"""Channels, kernel and stride of each layer."""
 
 NATURE: Convolutions = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-"""Of Mnih et al. (2015), for 84 x 84 pixels."""
+"""The layers of Mnih et al. (2015), for 84 x 84 pixels."""
 MINATAR: Convolutions = ((16, 3, 1),)
-"""Of Young and Tian (2019), for 10 x 10 cells."""
+"""The layers of Young and Tian (2019), for 10 x 10 cells."""
 
-# Shorter sides are those of matrices, not of pictures.
+# Observations with shorter sides are matrices, not pictures.
 _SHORTEST_SIDE = 8
-# Below it nothing would be left of a picture for the last of `NATURE`.
+# A smaller picture is too small for the last layer of `NATURE`.
 _NATURE_SIDE = 36
 
 
 class Planes(NamedTuple):
-    """How an observation's axes are a picture."""
+    """The axes of an observation as a picture."""
 
     channels: int
     height: int
     width: int
     is_channels_last: bool
-    """Whether the channels' axis is the last one; where there is any, and not the first of the picture."""
+    """Whether the channels are the last axis, not the first one."""
 
 
 def planes_of(shape: Sequence[int], dtype: str = "float32") -> Planes | None:
-    """Return how observations of this shape are pictures; None if they are not.
+    """Return the axes of observations of this shape as a picture; None if they are not pictures.
 
-    Pictures are (channels, height, width) or (height, width, channels), whichever has the fewer channels, with a
-    stack's axis before them or not; and of uint8 also (height, width).
+    Pictures are (channels, height, width) or (height, width, channels), whichever has fewer channels, with or without
+    a leading axis of a stack; with dtype uint8 also (height, width).
     """
     sides = tuple(shape)
     if len(sides) == 2 and dtype == "uint8":
@@ -61,10 +61,10 @@ def convolutions_for(planes: Planes) -> Convolutions:
 
 
 def sizes_after(planes: Planes, convolutions: Convolutions) -> tuple[int, int, int]:
-    """Return channels, height and width of what the layers make of a picture.
+    """Return the channels, height and width of the last layer's output.
 
     Raises:
-        ValueError: A layer's numbers make none, or its kernel is larger than what it sees.
+        ValueError: A layer's numbers are not positive integers, or its kernel is larger than its input.
     """
     channels, sides = planes.channels, (planes.height, planes.width)
     for number, layer in enumerate(convolutions, start=1):
@@ -84,23 +84,23 @@ def sizes_after(planes: Planes, convolutions: Convolutions) -> tuple[int, int, i
 
 
 class ConvQNetwork(nn.Module):
-    """Convolutions with ReLU, and a `QNetwork` on what they make of the picture.
+    """Convolutions with ReLU, followed by a `QNetwork`.
 
-    Pictures of uint8 count from 0 to 1: they are scaled here, so what is stored and moved are bytes. Weights begin as
-    PyTorch's layers do, uniform within 1 / sqrt(inputs), which is what both publications had.
+    Pictures of uint8 are scaled to [0, 1] here, so bytes are stored and moved. Weights are initialised as PyTorch does
+    it, uniformly within 1 / sqrt(inputs), as in both publications.
 
     Args:
-        observation_shape: Of a picture, as `planes_of` takes it.
+        observation_shape: The shape of a picture, see `planes_of`.
         num_actions: Outputs, one value per action.
         hidden: Width of each fully connected hidden layer.
-        convolutions: Channels, kernel and stride of each layer; None for those published for that size.
-        dueling: As for `QNetwork`, and so the rest; `noisy` has none on the first layer after the convolutions.
-        outputs_per_action: Numbers that a distributional head has for an action; None for one action value.
-        noisy: Whether to explore by learned noise.
-        layer_norm: Whether to normalise what goes into the ReLU of a fully connected layer.
+        convolutions: Channels, kernel and stride of each layer; None for the published ones of that size.
+        dueling: See `QNetwork`.
+        outputs_per_action: Outputs of a distributional head per action; None for one action value.
+        noisy: Learned noise, on no convolution and not on the first fully connected layer if there are several.
+        layer_norm: Normalise the input of each fully connected layer's ReLU.
 
     Raises:
-        ValueError: Observations of that shape are no pictures, or a convolution does not fit them.
+        ValueError: Observations of that shape are not pictures, or a convolution does not fit.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ConvQNetwork(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return (B, num_actions) of pictures (B, ...), with `outputs_per_action` as a last axis if it is given."""
-        # Moved as bytes; and laid out again, since an export would tie the order of axes to its example's batch size.
+        # Moved while they are bytes. Made contiguous, or an export would tie the strides to its example's batch size.
         planes = obs.movedim(-1, -3).contiguous() if self.planes.is_channels_last else obs
         planes = planes.float().div_(255.0) if obs.dtype == torch.uint8 else planes.float()
         if planes.dim() == 3:
@@ -165,7 +165,7 @@ def make_network(
     convolutions: Convolutions | None,
     **settings: Any,
 ) -> QNetwork | ConvQNetwork:
-    """Return acro's own network for observations of that shape; `settings` are those that both have.
+    """Return acro's network for observations of that shape; `settings` are arguments that both classes have.
 
     Raises:
         ValueError: The convolutions do not fit the observations.

@@ -1,4 +1,4 @@
-"""A round of updates as one CUDA graph: launching a kernel costs more than it computes for networks this small."""
+"""Rounds of updates as CUDA graphs: for small networks, launching a kernel takes longer than running it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from acro.replay import Batch
 if TYPE_CHECKING:
     from acro.dqn.learner import Learner
 
-# What the learning rule reads of a batch.
+# The columns of a batch that the learning rule reads.
 _COLUMNS = ("obs", "actions", "rewards", "next_obs", "discounts", "weights")
-# Of a tensor within the shared buffer, in bytes; more than any kernel asks for.
+# Bytes between tensors' starts in the shared buffer; no kernel needs more.
 _ALIGNMENT = 256
-# Libraries set themselves up in the first calls, which a graph cannot hold.
+# Libraries initialise themselves in their first calls, which cannot be captured.
 _WARM_UP_ROUNDS = 3
 
 
 class StaticInputs:
-    """Tensors that stay in one place on a device, filled by a single copy from pinned memory.
+    """Tensors at fixed addresses on a device, filled by a single copy from pinned memory.
 
     Args:
         like: Tensors of the same names, shapes and dtypes.
-        device: Where they are.
+        device: Where to put them.
     """
 
     def __init__(self, like: Mapping[str, Tensor], device: torch.device) -> None:
@@ -42,7 +42,7 @@ class StaticInputs:
         self.tensors = self._views(self._buffer, like)
 
     def fill(self, values: Mapping[str, Tensor]) -> None:
-        """Copy `values`; the copy before must have been waited for, as asking for any result does."""
+        """Copy `values` to the device; the copy before must be complete, which reading any result ensures."""
         for name, source in self._sources.items():
             source.copy_(values[name])
         self._buffer.copy_(self._pinned, non_blocking=True)
@@ -56,7 +56,7 @@ class StaticInputs:
 
 @contextmanager
 def _in_one_order() -> Iterator[None]:
-    """Let cuDNN add up a convolution's gradients in the same order each time: else no two rounds would be alike."""
+    """Make cuDNN sum a convolution's gradients in the same order every time, so that rounds can be compared."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:
@@ -66,11 +66,11 @@ def _in_one_order() -> Iterator[None]:
 
 
 class CapturedRounds:
-    """What `Learner.learn` does but for its last step, as one CUDA graph for each number of minibatches.
+    """`Learner.learn` except its last step, as one CUDA graph for each number of minibatches.
 
-    A graph does the same each time: what differs between rounds (the learning rate, whether the target network is
-    updated) is an input. The first round of each size is made without a graph as well. Where the two differ, or no
-    graph can be made, a warning says so and the rounds go on without.
+    A graph repeats the same kernels, so what differs between rounds (the learning rate, whether the target network is
+    updated) is an input. The first round of each size is also computed without a graph. If the two differ, or if no
+    graph can be made, training continues without graphs and a warning says so.
     """
 
     def __init__(self, learner: Learner, optimizer: FlatAdam) -> None:
@@ -79,7 +79,7 @@ class CapturedRounds:
         self._graphs: dict[int, tuple[StaticInputs, torch.cuda.CUDAGraph, Tensor]] = {}
 
     def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor:
-        """Make the updates of `batch`, on the CPU; the next round overwrites what is returned."""
+        """Make the updates of `batch`, which is on the CPU; the next round overwrites the returned tensor."""
         learner, count = self._learner, len(batch.rewards)
         inputs = round_inputs(learner, self._optimizer, batch)
         if count not in self._graphs:
@@ -101,7 +101,7 @@ class CapturedRounds:
 
     @_in_one_order()
     def _capture(self, inputs: Mapping[str, Tensor]) -> tuple[StaticInputs, torch.cuda.CUDAGraph, Tensor]:
-        """Return inputs, graph and outputs; everything that rounds change is left as it was."""
+        """Return the inputs, the graph and its outputs; weights and the optimizer's state stay as they are."""
         device = self._optimizer.flat.device
         static = StaticInputs(inputs, device)
         static.fill(inputs)
@@ -146,7 +146,7 @@ def round_inputs(learner: Learner, optimizer: FlatAdam, batch: Batch) -> dict[st
 
 
 def plain_round(learner: Learner, optimizer: FlatAdam, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Do all of a round but its last step without asking the device for a number; return the errors (M, B)."""
+    """Do a round except its last step, without waiting for the device; return the errors (M, B)."""
     batch = Batch(**{name: inputs.get(name) for name in Batch._fields})
     td_errors: list[Tensor] = []
     for number, minibatch in enumerate(batch.unbind()):

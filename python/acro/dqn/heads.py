@@ -1,4 +1,4 @@
-"""What a network says of an action's return: its value, quantiles of it, or probabilities of fixed values."""
+"""Heads: what a network predicts of an action's return: its mean, quantiles, or probabilities of fixed values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ HEADS = ("value", "quantile", "categorical")
 
 
 class Head(Protocol):
-    """What a head says of every action, by names that hold for one number an action (no N) and for N of them.
+    """What the numbers of a network mean, and how they are learned.
 
-    A network returns (B, A) or (B, A, N). A *return* is what the head's target is made of, (..., N) or (...).
+    The network outputs one number per action (B, A), or N numbers (B, A, N). The head turns them into *returns* of the
+    same shape, which targets are made of.
     """
 
     @property
@@ -25,20 +26,20 @@ class Head(Protocol):
         """Numbers per action; None for a single one without an axis of its own."""
 
     def returns(self, outputs: Tensor) -> Tensor:
-        """Return what a target mixes and moves: the network's outputs, or probabilities made of them."""
+        """Return the predicted returns: the network's outputs, or probabilities made from them."""
 
     def means(self, returns: Tensor) -> Tensor:
-        """Return the expected returns, without the axis of N."""
+        """Return the expected returns, without the axis N."""
 
     def target(self, rewards: Tensor, discounts: Tensor, next_returns: Tensor) -> Tensor:
-        """Return what rewards + discounts * next return is, (B,) or (B, N)."""
+        """Return the target, rewards + discounts * next return, (B,) or (B, N)."""
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return each transition's loss (B,) between the taken action's outputs and the target."""
 
 
 class ValueHead:
-    """The expected return, learned by the Huber loss (with its corner at 1) or the square."""
+    """Predicts the expected return; learned with the Huber loss (threshold 1) or the squared error."""
 
     outputs = None
 
@@ -64,7 +65,7 @@ class ValueHead:
 
 
 class QuantileHead(nn.Module):
-    """Quantiles of the return at the midpoints of N equal shares, as in QR-DQN (Dabney et al. 2018).
+    """Predicts N quantiles of the return, at (i + 0.5) / N, as in QR-DQN (Dabney et al. 2018).
 
     Args:
         num_quantiles: N.
@@ -97,24 +98,24 @@ class QuantileHead(nn.Module):
         return torch.addcmul(rewards.unsqueeze(1), discounts.unsqueeze(1), next_returns)
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the quantile Huber loss (B,): summed over quantiles, averaged over the target's."""
+        """Return the quantile Huber loss (B,): the sum over quantiles of the mean over the target's quantiles."""
         errors = target.unsqueeze(1) - outputs.unsqueeze(2)  # (B, quantile, target's quantile)
         weights = self._weights(errors < 0)
         huber = F.smooth_l1_loss(errors, torch.zeros((), device=errors.device).expand_as(errors), reduction="none")
         return (weights * huber).mean(dim=2).sum(dim=1)
 
     def _weights(self, is_above: Tensor) -> Tensor:
-        """Return |midpoint - [output above target]|, without the comparison's cast."""
+        """Return |midpoint - [output above target]| without casting the comparison to float."""
         return torch.where(is_above, 1.0 - self.midpoints.unsqueeze(1), self.midpoints.unsqueeze(1))
 
 
 class CategoricalHead(nn.Module):
-    """Probabilities of N evenly spaced returns, as in C51 (Bellemare et al. 2017); the network gives logits.
+    """Predicts the probabilities of N evenly spaced returns, as in C51 (Bellemare et al. 2017), from logits.
 
     Args:
         num_atoms: N.
-        v_min: The least return that can be told apart.
-        v_max: The largest.
+        v_min: The least return, the first atom.
+        v_max: The largest return, the last atom.
     """
 
     atoms: Tensor
@@ -145,11 +146,11 @@ class CategoricalHead(nn.Module):
     def target(self, rewards: Tensor, discounts: Tensor, next_returns: Tensor) -> Tensor:
         """Return the probabilities (B, N) of rewards + discounts * atom, projected onto the atoms.
 
-        A moved atom gives its probability to its two neighbours, the nearer the more; beyond the ends, to the end.
+        A shifted atom's probability is split between its two neighbours by distance; beyond an end, the end gets it.
         """
         moved = torch.addcmul(rewards.unsqueeze(1), discounts.unsqueeze(1), self.atoms)  # (B, N)
         positions = (moved.clamp(self._v_min, self._v_max) - self._v_min) / self._spacing  # (B, N), in atoms
-        # Rounding may leave a position a hair above the last atom.
+        # Rounding may put a position slightly above the last atom.
         lower = positions.floor().clamp(max=self.outputs - 2)
         share = positions - lower  # (B, N), of the upper neighbour
         index = lower.long()
@@ -158,16 +159,16 @@ class CategoricalHead(nn.Module):
         return target.scatter_add_(1, index + 1, next_returns * share)
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the cross-entropy (B,) of the target's probabilities and the outputs'."""
+        """Return the cross-entropy (B,) between the target's probabilities and the predicted ones."""
         return -(target * outputs.log_softmax(dim=-1)).sum(dim=-1)
 
 
-# Whose expected return is the mean of what the network puts out; Rust knows no other.
+# Heads whose expected return is the mean of the network's outputs; Rust supports no others.
 MEAN_HEADS = (ValueHead, QuantileHead)
 
 
 def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
-    """Take each row's action (B,) out of (B, A) or (B, A, N): (B,) or (B, N)."""
+    """Select the actions (B,) from (B, A) or (B, A, N); return (B,) or (B, N)."""
     index = actions.unsqueeze(1)
     if of_all.dim() == 3:
         index = index.unsqueeze(2).expand(-1, 1, of_all.shape[2])
@@ -175,7 +176,7 @@ def of_actions(of_all: Tensor, actions: Tensor) -> Tensor:
 
 
 def support_of(v_min: float | None, v_max: float | None, returns: tuple[float, float] | None) -> tuple[float, float]:
-    """Return the ends of a categorical head's atoms: those given, else the bounds of the `returns`.
+    """Return the first and last atom of a categorical head: those given, else the bounds of the `returns`.
 
     Raises:
         ValueError: An end is neither given nor known.
@@ -187,11 +188,11 @@ def support_of(v_min: float | None, v_max: float | None, returns: tuple[float, f
 
 
 def warn_of_narrow_support(support: tuple[float, float], returns: tuple[float, float]) -> None:
-    """Warn where returns in `returns` do not fit into `support`: a categorical head takes them for its ends."""
+    """Warn if returns can lie outside `support`: a categorical head would count them as its ends."""
     if support[0] > returns[0] or support[1] < returns[1]:
         warnings.warn(
             f"v_min={support[0]:g} and v_max={support[1]:g} cannot hold the returns, which lie between "
-            f"{returns[0]:g} and {returns[1]:g}: what is outside is taken for the nearer end; "
+            f"{returns[0]:g} and {returns[1]:g}: what is outside counts as the nearer end; "
             "leave v_min and v_max out to derive them",
             stacklevel=2,
         )
@@ -200,7 +201,7 @@ def warn_of_narrow_support(support: tuple[float, float], returns: tuple[float, f
 def make_head(
     name: str, *, loss: Literal["huber", "mse"], num_quantiles: int, num_atoms: int, support: tuple[float, float] | None
 ) -> ValueHead | QuantileHead | CategoricalHead:
-    """Return the head called `name`; only a categorical one needs its support."""
+    """Return the head called `name`; only "categorical" needs a support."""
     if name == "value":
         return ValueHead(loss)
     if loss != "huber":

@@ -1,4 +1,4 @@
-"""Deep Q-learning itself (Mnih et al. 2015): the networks, the target, the loss, and the loop of updates."""
+"""Deep Q-learning (Mnih et al. 2015): the networks, the target, the loss, and the loop of updates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Backward = Callable[[Tensor], Any]
 
 
 class Rounds(Protocol):
-    """A faster way of doing what `Learner.learn` does."""
+    """A faster implementation of `Learner.learn`."""
 
     def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor:
         """Make a round's updates, call `step` once, and return the temporal-difference errors (M, B)."""
@@ -31,13 +31,12 @@ class Rounds(Protocol):
 class Learner(nn.Module):
     """Learns action values from rounds of minibatches; knows nothing of environments, Trainers or files.
 
-    A *round* is a `Batch` with leading axes (M, B): M gradient updates on B transitions each. `optimizer` must be set
-    before the first one. To change the algorithm, override `td_target`, `loss` or `forward`: what a subclass overrides
-    is what runs.
+    A *round* is a `Batch` with leading axes (M, B): M gradient updates on B transitions each. Set `optimizer` before
+    the first one. To change the algorithm, override `td_target`, `loss` or `forward`; overrides always run.
 
     Args:
         network: The online network, from observations (B, ...) to the head's outputs, (B, A) or (B, A, N).
-        head: What those outputs say of returns.
+        head: What those outputs mean.
         double: The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
         munchausen_temperature: Of Munchausen targets (Vieillard et al. 2020); None leaves them out.
         max_grad_norm: Euclidean norm that the gradient is clipped to; None leaves it.
@@ -76,28 +75,28 @@ class Learner(nn.Module):
         self.average_updates = average_updates
         self.updates = 0
         self.rounds: Rounds | None = None
-        """A faster way of making a round's updates; None for the loop in `learn`."""
+        """A faster implementation of `learn`; None for the loop below."""
         self.numbers: dict[str, float | Tensor] = {}
-        """Of the last minibatch: `loss`, `grad_norm` before clipping, and `q_mean` and `q_max` of the taken actions.
+        """`loss`, `grad_norm` before clipping, and the taken actions' `q_mean` and `q_max`, of the last minibatch.
 
-        Instead of the two it may hold these actions' values (B,) as `q`.
+        Instead of the last two it may hold the actions' values (B,) as `q`.
         """
         self._acting: dict[nn.Module, RustActing | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what works in the memory of this one's tensors: a copy makes its own."""
+        """Leave out what refers to the memory of these tensors: a copy makes its own."""
         return {**self.__dict__, "rounds": None, "_acting": {}}
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return the action values (B, A) of observations (B, ...).
 
-        In evaluation mode they are the averaged network's where there is one.
+        In evaluation mode they are the averaged network's, if there is one.
         """
         return self.head.means(self.head.returns(self.acting_network(obs)))
 
     @property
     def acting_network(self) -> nn.Module:
-        """The online network while training; in evaluation mode the averaged one, where there is one."""
+        """The online network while training; in evaluation mode the averaged one, if there is one."""
         return self.q_network if self.training or self.averaged_network is None else self.averaged_network
 
     @property
@@ -120,7 +119,7 @@ class Learner(nn.Module):
         return actions.cpu().numpy()
 
     def _acts_by_means(self) -> bool:
-        """Whether an action's value is the mean of the network's outputs for it, and nobody looks on."""
+        """Whether an action's value is the mean of its outputs, and neither an override nor a hook must see it."""
         return type(self.head) in MEAN_HEADS and not self._forward_is_watched()
 
     def _forward_is_watched(self) -> bool:
@@ -134,14 +133,14 @@ class Learner(nn.Module):
 
     @property
     def acts_row_by_row(self) -> bool:
-        """Whether `greedy_actions` of an observation is the same to the bit beside any others."""
+        """Whether an observation's greedy action does not depend, to the bit, on the others in the batch."""
         return self._rust_acting is not None
 
     def make_policy(self) -> Learner:
-        """Return a copy that chooses actions as this one does while training, on the CPU of another process.
+        """Return a copy, for the CPU of another process, that acts as this one does while training.
 
         Raises:
-            ValueError: There is none: the network draws noise, or what acts is overridden or has hooks.
+            ValueError: A copy would act differently: the network is noisy, a method is overridden, or there are hooks.
         """
         own = [
             name
@@ -166,11 +165,11 @@ class Learner(nn.Module):
         return policy.requires_grad_(False)
 
     def weights_to_send(self) -> dict[str, NDArray[np.generic]]:
-        """Return the weights that `load_weights` of a policy takes, by name."""
+        """Return the weights by name, for `load_weights` of a policy."""
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.q_network.state_dict().items()}
 
     def load_weights(self, weights: dict[str, NDArray[np.generic]]) -> None:
-        """Act with `weights` from here on; they are copied."""
+        """Act with a copy of `weights` from now on."""
         with torch.no_grad():
             for name, tensor in self.q_network.state_dict().items():
                 tensor.copy_(torch.tensor(weights[name]))
@@ -179,9 +178,9 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def td_target(self, batch: Batch) -> Tensor:
-        """Return rewards + discounts * next return as the head says it, (B,) or (B, N), without gradient.
+        """Return the head's rewards + discounts * next return, (B,) or (B, N), without gradient.
 
-        `discounts` are gamma**k after the k steps that `rewards` sum, and 0 where the episode terminated.
+        `rewards` sum k steps; `discounts` are gamma**k, and 0 where the episode terminated.
         """
         head = self.head
         next_returns = head.returns(self.target_network(batch.next_obs))  # (B, A) or (B, A, N)
@@ -195,14 +194,14 @@ class Learner(nn.Module):
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the minibatch's loss, a scalar, and its temporal-difference errors (B,) without gradient.
 
-        A distributional head's error is that of the expected return.
+        A distributional head's errors are those of the expected returns.
         """
         head, td_target = self.head, self.td_target(batch)  # (B,) or (B, N)
         outputs = of_actions(self.q_network(batch.obs), batch.actions)  # (B,) or (B, N)
         losses = head.losses(outputs, td_target)  # (B,)
         loss = losses.mean() if batch.weights is None else (batch.weights * losses).mean()
         values = head.means(head.returns(outputs.detach()))  # (B,)
-        # Their mean and maximum, at each update, would cost more than a percent of it.
+        # Computing their mean and maximum in every update would take more than 1% of its time.
         self.numbers["q"] = values
         return loss, head.means(td_target) - values
 
@@ -215,8 +214,8 @@ class Learner(nn.Module):
 
         Args:
             batch: Tensors on the networks' device; M is at least 1.
-            backward: Differentiates the last minibatch's loss.
-            step: Takes the last step; None for the optimizer's own.
+            backward: Called with the last minibatch's loss in place of `Tensor.backward`.
+            step: Called for the last step in place of `optimizer.step`.
 
         Returns:
             The temporal-difference errors (M, B).
@@ -245,15 +244,15 @@ class Learner(nn.Module):
             self.numbers["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
 
     def follow(self) -> None:
-        """Count an update, and let the target network follow the online one where it is its turn."""
+        """Count an update; every `target_update_every`, move the target network towards the online one."""
         self.updates += 1
         if self.updates % self.target_update_every == 0:
             _mix(self.target_network, self.q_network, self.tau)
 
     def average(self, updates: int) -> None:
-        """Let the averaged network follow once a round, as if all its updates had led to its last weights.
+        """Move the averaged network towards the online one, once a round, by the share of all its updates.
 
-        What a round changes is little beside what is averaged over.
+        This counts the round's last weights for each of its updates, which differ little.
         """
         if self.averaged_network is not None and self.average_updates is not None:
             _mix(self.averaged_network, self.q_network, 1.0 - (1.0 - 1.0 / self.average_updates) ** updates)

@@ -1,4 +1,4 @@
-"""DQN as a LightningModule: settings, hooks, logs and checkpoints around the `Learner`."""
+"""DQN as a LightningModule: settings, hooks, logging and checkpoints around the `Learner`."""
 
 from __future__ import annotations
 
@@ -38,62 +38,59 @@ logger = logging.getLogger(__name__)
 
 
 class ExperienceSource(Protocol):
-    """What the module asks of the Trainer's data module."""
+    """What the module calls of the Trainer's data module."""
 
     def metrics(self) -> dict[str, float]:
-        """Return what a logger gets, by name; "step" are environment steps."""
+        """Return the metrics to log, by name; "step" is the number of environment steps."""
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
-        """Make the sampled transitions as likely as their temporal-difference errors are large."""
+        """Set the priorities of the sampled transitions from their temporal-difference errors."""
 
 
 class DQN(Learner, L.LightningModule):
     """Deep Q-learning from rounds of minibatches, under Lightning's Trainer.
 
-    `training_step` takes a `Batch` with leading axes (M, B) and makes M gradient updates. Optimization is manual:
+    `training_step` takes a `Batch` with leading axes (M, B) and makes M gradient updates. Optimization is manual, and
     `global_step` counts rounds. Lightning's hooks around the backward pass and the optimizer run once a round, for its
-    last update; a module or a callback that has such hooks is trained by the torch back end, where they see gradients.
+    last update. If the module or a callback has such hooks, the torch back end trains, where they see gradients.
 
     Args:
         observation_size: Numbers in one observation.
         num_actions: Actions are the integers from 0 to `num_actions - 1`.
         hidden: Width of each hidden layer of the default network: `QNetwork`, or `ConvQNetwork` for pictures.
-        convolutions: Channels, kernel and stride of each convolution before them; None for the published ones where
-            observations are pictures (by `observation_shape`), and none elsewhere. An empty list has none for pictures
-            either.
+        convolutions: Channels, kernel and stride of each convolution before them; None for the published ones if
+            observations are pictures (by `observation_shape`), else none. An empty list has none for pictures either.
         dueling: State value and advantages apart (Wang et al. 2016).
         double: The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
         learning_rate: Adam's, at the start.
         learning_rate_end: What it falls to, linearly; None keeps it constant.
         learning_rate_decay_updates: Gradient updates until `learning_rate_end` is reached.
         max_grad_norm: Euclidean norm that the gradient is clipped to; None leaves it.
-        loss: "huber" (with its corner at 1) or "mse", of the value head's temporal-difference error.
+        loss: "huber" (threshold 1) or "mse", of the value head's temporal-difference error.
         target_update_every: Gradient updates between updates of the target network.
-        tau: Share of the online network that a target update takes; 1 copies it.
-        noisy: Learned noise on the default network's weights while training (Fortunato et al. 2018), to explore with
-            little epsilon or none.
+        tau: Weight of the online network in an update of the target network; 1 copies it.
+        noisy: Learned noise on the default network's weights while training (Fortunato et al. 2018), for exploration
+            with a small epsilon or none.
         layer_norm: Layer normalisation before each ReLU of the default network (Gallici et al. 2024).
-        average_updates: Gradient updates that the weights are averaged over, each update's share falling
-            exponentially, for what is evaluated, saved as the policy and played; None uses the last ones.
+        average_updates: Gradient updates that an exponential average of the weights extends over; the averaged
+            weights are evaluated, saved as the policy and played. None uses the last weights.
         head: "value" for expected returns, "quantile" for QR-DQN, "categorical" for C51, or a `Head` of one's own.
         num_quantiles: Quantiles of the quantile head.
         num_atoms: Atoms of the categorical head.
         v_min: The categorical head's least return; None takes it from `return_range`.
-        v_max: Its largest return, likewise.
+        v_max: Its largest return; None takes it from `return_range`.
         return_range: Bounds of the discounted return, as `Experience.return_range` gives them.
-        munchausen_temperature: Of Munchausen targets (0.03 in their paper), which `double` has no part in; None
-            leaves them out.
-        backend: What makes the updates: "rust" for `QNetwork` on a CPU, "torch" for any network, head and device;
-            "auto" takes Rust where it does the same and nothing that it replaces is overridden.
-        cuda_graph: On a GPU, make each round one CUDA graph; it is compared with an eager round first.
-        optimizer: Called with the parameters, returns an optimizer in place of Adam; the learning-rate settings are
-            then its own.
-        network: A module of one's own from observations (B, ...) to action values (B, num_actions), or to
-            (B, num_actions, N) under a head of N numbers, used instead of acro's own; give it to
-            `load_from_checkpoint` too.
-        observation_shape: One observation's shape, where it has several axes; None for (observation_size,).
-        observation_dtype: Of the observations: pictures of uint8 are scaled to [0, 1] by `ConvQNetwork`.
-        seed: The default network's initial weights derive from it, whatever torch's global random state is.
+        munchausen_temperature: Temperature of Munchausen targets (0.03 in their paper), which `double` does not
+            affect; None for ordinary targets.
+        backend: What makes the updates: "rust" for `QNetwork` on a CPU, "torch" for any network, head and device.
+            "auto" takes Rust if it computes the same and nothing that it replaces is overridden.
+        cuda_graph: On a GPU, make each round one CUDA graph; it is first compared with an eager round.
+        optimizer: Function from parameters to an optimizer that replaces Adam, which has its own learning rate then.
+        network: A module of your own that replaces acro's network, from observations (B, ...) to action values
+            (B, num_actions), or to (B, num_actions, N) for a head of N numbers; give it to `load_from_checkpoint` too.
+        observation_shape: Shape of one observation if it has several axes; None for (observation_size,).
+        observation_dtype: Dtype of the observations; `ConvQNetwork` scales uint8 to [0, 1].
+        seed: The default network's initial weights derive from it, not from torch's global random state.
 
     Raises:
         ValueError: A number is out of its range, or `network` does not fit.
@@ -226,23 +223,23 @@ class DQN(Learner, L.LightningModule):
     # ---- rounds of updates
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Refuse a Trainer that rounds of updates do not work under, before Lightning sets it up; add no callback."""
+        """Check the Trainer before Lightning sets it up; add no callback."""
         if self.trainer.state.fn == "fit":
             check_trainer(self.trainer)
         return []
 
     def setup(self, stage: str) -> None:
-        """Refuse an Experience of other sizes; say what would be faster."""
+        """Check the hooks and the sizes of the Experience before training; log what would be faster."""
         if stage != "fit":
             return
         if self._compiler_ctx is not None:
             raise ValueError("DQN cannot be compiled: compile its network instead, network=torch.compile(network)")
         if not self.training:
-            # A loaded policy: Lightning leaves modes as they are, and the averaged weights would act.
+            # A loaded policy is in evaluation mode, where the averaged weights act; Lightning keeps the mode.
             self.train()
         check_hooks(self)
         self._check_sizes()
-        # Layers may have been replaced since it last acted.
+        # Layers may have been replaced since the network last acted.
         self._acting.clear()
         is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
         if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
@@ -260,9 +257,9 @@ class DQN(Learner, L.LightningModule):
                 raise ValueError(f"{name} must be {found} as the Experience's, got {own}; use experience.{name}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return Adam over flat parameters with the learning rate's schedule over `updates`, or `optimizer`'s own.
+        """Return Adam over flat parameters, with a schedule of the learning rate by `updates`; or the given optimizer.
 
-        Override it for any other: with an optimizer that is not acro's, updates are made by torch.
+        Override this for any other; torch makes the updates then.
         """
         if self._make_optimizer is not None:
             self.optimizer = self._make_optimizer(self.q_network.parameters())
@@ -286,11 +283,11 @@ class DQN(Learner, L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, factor)}
 
     def on_train_start(self) -> None:
-        """Take the Trainer's optimizer for one's own."""
+        """Use the Trainer's optimizer."""
         self._adopt_optimizer()
 
     def _adopt_optimizer(self) -> LightningOptimizer:
-        """Return the Trainer's optimizer, which a subclass or a callback may have brought: it makes the steps then."""
+        """Return the Trainer's optimizer; if a subclass or a callback has replaced acro's, use that one."""
         wrapped = self.optimizers()
         if not isinstance(wrapped, LightningOptimizer):
             raise ValueError(f"configure_optimizers must return one optimizer for DQN's updates, got {wrapped}")
@@ -306,9 +303,9 @@ class DQN(Learner, L.LightningModule):
         """
         if len(batch.rewards) == 0:
             return
-        # Lightning's wrapped optimizer costs as much as an update, so it takes a round's last step only.
+        # Lightning's wrapped optimizer takes as long as an update, so it makes only a round's last step.
         wrapped = self._adopt_optimizer()
-        if not isinstance(self.rounds, CapturedRounds):  # they copy it into memory of their own
+        if not isinstance(self.rounds, CapturedRounds):  # which copy it to the device themselves
             batch = batch.to(self.device)
         if batch.obs.dtype == torch.float64:
             batch = batch._replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
@@ -321,18 +318,18 @@ class DQN(Learner, L.LightningModule):
             self._experience.update_priorities(batch.indices, td_errors)
 
     def _watch(self, td_errors: Tensor) -> None:
-        # A sum of squares is finite only if every term is; one number a round is asked of the device.
+        # A sum of squares is finite only if every term is. Reading one number a round from the device is cheap.
         if not torch.linalg.vector_norm(td_errors).isfinite():
             raise FloatingPointError(
                 f"the temporal-difference errors are not finite after {self.updates} updates: a reward, an "
                 "observation or a weight is NaN or infinite; a lower learning_rate or max_grad_norm may help"
             )
-        # The mean of the last minibatch's absolute errors, in one operation.
+        # The mean absolute error of the last minibatch.
         self._td_error_sum += torch.linalg.vector_norm(td_errors[-1], ord=1).item() / td_errors.shape[1]
         self._rounds += 1
 
     def _takes_rust(self) -> bool:
-        """Whether Rust makes the updates; a ValueError where it must and cannot."""
+        """Whether Rust makes the updates; raise a ValueError if it was asked to and cannot."""
         if self.backend == "torch":
             return False
         given = None if self._make_optimizer is None else "optimizer is given"
@@ -342,7 +339,7 @@ class DQN(Learner, L.LightningModule):
         return reason is None
 
     def _why_not_whole_rounds(self) -> str | None:
-        """Return who wants to be called within a round; None if a round can be made as a whole."""
+        """Return what must be called between the updates of a round; None if a round can be made as a whole."""
         hooks = [
             name
             for name in ("manual_backward", "backward", *UPDATE_HOOKS)
@@ -356,23 +353,23 @@ class DQN(Learner, L.LightningModule):
         return None
 
     def on_validation_model_zero_grad(self) -> None:
-        """Leave the gradients: they are views of the optimizer's flat tensor."""
+        """Keep the gradients, which are views of the optimizer's flat tensor."""
 
-    # ---- evaluation: each item of the loader is a set of episodes to play
+    # ---- evaluation: the loader's items are sets of episodes to play
 
     def validation_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
-        """Play greedy episodes in environments of their own, and log them beside what training did since."""
+        """Play greedy episodes, and log them with the training metrics since the last evaluation."""
         self.last_evaluation = evaluate(self, *episodes, device=self.device)
         metrics = self.last_evaluation.metrics("eval")
-        # Lightning's own bar shows it.
+        # Lightning's progress bar shows it.
         self.log("eval/return", metrics.pop("eval/return"), prog_bar=True, batch_size=1)
         self.log_dict({**metrics, **self._training_metrics()}, batch_size=1)
 
     def test_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
-        """Play greedy episodes from held-out starts, not used for model selection."""
+        """Play greedy episodes from held-out starts, which are not used for model selection."""
         self.last_evaluation = evaluate(self, *episodes, device=self.device)
         trained = {} if self._experience is None else self._experience.metrics()
-        # Loggers take "step" for their x axis.
+        # Loggers use "step" as the x axis.
         step = {name: value for name, value in trained.items() if name == "step"}
         self.log_dict({**self.last_evaluation.metrics("test"), **step}, batch_size=1)
 
@@ -390,14 +387,14 @@ class DQN(Learner, L.LightningModule):
 
     @property
     def _experience(self) -> ExperienceSource | None:
-        """The trainer's data module; None where batches come from a plain loader."""
+        """The Trainer's data module; None if batches come from a plain loader."""
         return getattr(self.trainer, "datamodule", None)
 
     # ---- checkpoints
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Self:
-        """Return a trained module in evaluation mode, ready to act, as Lightning's own method does otherwise."""
+        """Do what Lightning's method does, and return the module in evaluation mode, ready to act."""
         return super().load_from_checkpoint(*args, **kwargs).eval()
 
     def check_resumable(self, checkpoint: dict[str, Any]) -> None:
@@ -409,17 +406,17 @@ class DQN(Learner, L.LightningModule):
         check_same_network(checkpoint["hyper_parameters"], self.hparams)
 
     def check_head(self, saved: dict[str, Any]) -> None:
-        """Check the head's class by what a checkpoint has `saved`: the same weights mean something else to another.
+        """Check that a checkpoint was `saved` with the same class of head: to another, the weights mean something else.
 
         Raises:
-            ValueError: It is another one.
+            ValueError: It was saved with another one.
         """
         found, here = saved.get("head"), type(self.head).__name__
         if found not in (None, here):
             raise ValueError(f"this agent was trained with the head {found}, here it is {here}; give head={found}(...)")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counters that are no parameters; leave the memory out of files of weights only."""
+        """Add the counters; leave the memory out of files that only have weights."""
         if "optimizer_states" not in checkpoint and self._experience is not None:
             checkpoint.pop(type(self._experience).__qualname__, None)
         checkpoint[FORMAT_KEY] = FORMAT_VERSION
@@ -431,13 +428,13 @@ class DQN(Learner, L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the counters.
+        """Load the counters.
 
         Raises:
-            ValueError: The checkpoint's head is another one, or the optimizer's state is missing.
+            ValueError: The checkpoint has another head, or no optimizer state.
         """
         if len(states := checkpoint.get("optimizer_states", [None])) != 1:
-            # Lightning would go on with a new optimizer.
+            # Lightning would continue with a new optimizer.
             raise ValueError(f"a checkpoint must have one optimizer's state, got {len(states)}; use another checkpoint")
         counters = checkpoint["dqn"]
         self.check_head(counters)

@@ -7,24 +7,24 @@ from torch import Tensor
 from acro.dqn.heads import Head, of_actions
 from acro.replay import Batch
 
-# The paper's, for every Atari game: how much of the log-policy is added, and what it is cut at from below.
+# The paper's values for all Atari games: the share of the log-policy that is added, and its lower bound.
 SCALE = 0.9
 LOWEST = -1.0
 
 
 def munchausen_target(head: Head, temperature: float, batch: Batch, returns: Tensor, next_returns: Tensor) -> Tensor:
-    """Return the target of a reward that grows with the taken action's log-probability.
+    """Return the target for rewards to which the taken action's log-probability is added.
 
-    The policy is the softmax of the target network's values over `temperature`. Its expected return replaces that of
-    the best next action, and its entropy is rewarded. Only the first action earns the bonus: with n-step returns the
-    steps between earn none.
+    The policy is the softmax of the target network's values over `temperature`. The target takes the expected next
+    return of that policy, instead of the best action's, and adds its entropy. With n-step returns only the first of the
+    n rewards gets the bonus.
 
     Args:
-        head: Says what the returns are.
-        temperature: In units of return.
-        batch: With columns (B, ...).
-        returns: The target network's for the observations, (B, A) or (B, A, N).
-        next_returns: Likewise for the next observations.
+        head: The head of the networks.
+        temperature: Of the softmax, in units of return.
+        batch: Columns (B, ...).
+        returns: The target network's returns of the observations, (B, A) or (B, A, N).
+        next_returns: The target network's returns of the next observations.
     """
     log_policy = (head.means(returns) / temperature).log_softmax(dim=1)  # (B, A)
     bonus = SCALE * (temperature * of_actions(log_policy, batch.actions)).clamp(min=LOWEST, max=0.0)  # (B,)

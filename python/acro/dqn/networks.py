@@ -19,11 +19,11 @@ class QNetwork(nn.Module):
         observation_size: Numbers in one observation; observations of more axes are flattened.
         num_actions: Outputs, one value per action.
         hidden: Width of each hidden layer.
-        dueling: Split the head into a state value and advantages whose mean is taken off (Wang et al. 2016).
-        outputs_per_action: Numbers that a distributional head has for an action; None for one action value.
-        noisy: Learned noise on the weights of the head and of every hidden layer but the first (Fortunato et al.
-            2018), while training.
-        layer_norm: Normalise what goes into each ReLU (Ba et al. 2016), as PQN does (Gallici et al. 2024).
+        dueling: Split the head into a state value and advantages with a mean of 0 (Wang et al. 2016).
+        outputs_per_action: Outputs of a distributional head per action; None for one action value.
+        noisy: While training, add learned noise to the weights of the head and of every hidden layer except the first
+            (Fortunato et al. 2018).
+        layer_norm: Normalise the input of each ReLU (Ba et al. 2016), as PQN does (Gallici et al. 2024).
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class QNetwork(nn.Module):
             linears[:-1] = [nn.Sequential(linear, nn.LayerNorm(width)) for linear, width in normed]
         self.layers = nn.ModuleList(linears)
         self.built_as = repr(self)
-        """What layers it was made of: whoever works with its weights alone can see whether they still are."""
+        """The layers that it was built with, so that code which only uses the weights can tell if one was replaced."""
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return (B, num_actions) of observations (B, ...), with `outputs_per_action` as a last axis if it is given."""
         *hidden_layers, head = self.layers
         activation = obs.flatten(1).float()  # (B, observation_size)
         for layer in hidden_layers:
-            # In place: what these layers put out is needed by nobody else, not even by their own backward pass.
+            # In place: nothing else needs the layer's output, not even its own backward pass.
             activation = layer(activation).relu_()  # (B, width)
         outputs: Tensor = head(activation)  # (B, n)
         if self.outputs_per_action is not None:
@@ -76,18 +76,18 @@ class QNetwork(nn.Module):
 
 
 def check_network(network: nn.Module, obs: Tensor, num_actions: int, outputs: int | None) -> None:
-    """Check that `network` answers an observation `obs` (1, ...) as the learning rule needs it.
+    """Check that `network` maps an observation `obs` (1, ...) to what the learning rule needs.
 
     Raises:
-        TypeError: It is no module.
-        ValueError: It fails, answers in another shape, or has batch normalisation.
+        TypeError: It is not a module.
+        ValueError: It raises, returns another shape, or has batch normalisation.
     """
     if isinstance(network, type):
         raise TypeError(f"network must be a module, got the class {network.__name__}; give {network.__name__}()")
     if not isinstance(network, nn.Module):
         raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}")
     if any(isinstance(module, _BatchNorm) for module in network.modules()):
-        raise ValueError("network must have no BatchNorm, whose statistics acting alone would change; use LayerNorm")
+        raise ValueError("network must have no BatchNorm: acting alone would change its statistics; use LayerNorm")
     expected = (1, num_actions) if outputs is None else (1, num_actions, outputs)
     was_training = network.training
     network.eval()

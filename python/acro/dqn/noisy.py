@@ -1,4 +1,4 @@
-"""Noisy networks (Fortunato et al. 2018): linear layers whose weights carry noise of a learned size."""
+"""Noisy networks (Fortunato et al. 2018): linear layers with noise of a learned size on their weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ INITIAL_NOISE = 0.5
 
 
 class NoisyLinear(nn.Linear):
-    """A linear layer with factorised Gaussian noise on weights and biases: new for each forward, none in evaluation.
+    """A linear layer with factorised Gaussian noise, drawn anew in each forward pass; none in evaluation mode.
 
-    The noise comes from a generator of the layer's own, whose state is part of its `state_dict`.
+    Each layer has a generator of its own, and its state is part of the layer's `state_dict`.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
-        # On the CPU, wherever the layer is: one stream for all devices.
+        # On the CPU, so that the noise is the same on every device.
         self._generator = torch.Generator()
         self.reseed()
         size = INITIAL_NOISE / math.sqrt(in_features)
@@ -31,7 +31,7 @@ class NoisyLinear(nn.Linear):
         """Return (B, out_features) of inputs (B, in_features)."""
         if not self.training:
             return super().forward(inputs)
-        # One draw for both: noise by input and by output makes that of the weights.
+        # The weights' noise is the outer product of the two parts.
         noise = torch.randn(self.in_features + self.out_features, generator=self._generator)
         noise = (noise.sign() * noise.abs().sqrt()).to(inputs.device)
         by_input, by_output = noise[: self.in_features], noise[self.in_features :]
@@ -39,7 +39,7 @@ class NoisyLinear(nn.Linear):
         return F.linear(inputs, weight, self.bias + self.bias_noise * by_output)
 
     def reseed(self) -> None:
-        """Start the noise afresh, from PyTorch's global state; a copy of a layer would repeat the original's."""
+        """Seed the noise from PyTorch's global generator; a copied layer would repeat the original's noise."""
         self._generator.manual_seed(int(torch.randint(2**31, ())))
 
     def get_extra_state(self) -> Tensor:
@@ -47,12 +47,12 @@ class NoisyLinear(nn.Linear):
         return self._generator.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Continue the noise."""
+        """Continue with the generator's state."""
         self._generator.set_state(state.cpu())
 
 
 def reseed_noise(module: nn.Module) -> None:
-    """Give every noisy layer in `module` noise of its own."""
+    """Reseed every noisy layer in `module`."""
     for layer in module.modules():
         if isinstance(layer, NoisyLinear):
             layer.reseed()

@@ -1,4 +1,4 @@
-"""acro's own network in Rust (`rust/network`): when it can stand in, and greedy actions."""
+"""Greedy actions of a `QNetwork` in Rust (`rust/network`), and when Rust can replace torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def why_not_network(network: nn.Module) -> str | None:
 
 
 def make_network(network: QNetwork) -> _rust.Network:
-    """Return what computes as `network` does, given its flat parameters."""
+    """Return Rust's network of the same layers; it computes with flat parameters that it is given."""
     return _rust.Network(
         network.observation_size,
         network.hidden,
@@ -43,11 +43,11 @@ def make_network(network: QNetwork) -> _rust.Network:
 
 
 class RustActing:
-    """Greedy actions of a QNetwork: for a few observations torch's dispatch costs more than the arithmetic."""
+    """Chooses a QNetwork's greedy actions: for few observations, calling torch takes longer than the arithmetic."""
 
     @classmethod
     def of(cls, network: nn.Module) -> RustActing | None:
-        """Return them of `network`; None where Rust cannot compute what it does."""
+        """Return one for `network`; None if Rust cannot compute the same."""
         return cls(network) if isinstance(network, QNetwork) and why_not_network(network) is None else None
 
     def __init__(self, network: QNetwork) -> None:
@@ -62,11 +62,11 @@ class RustActing:
     def __call__(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
         """Return the first action of largest value for each row of `obs` (N, ...), (N,)."""
         if self._parameters[0].data_ptr() != self._flat.data_ptr():
-            # The optimizer has moved them into one tensor of its own.
+            # The optimizer has moved the parameters into its flat tensor.
             self._find_weights()
         rows = np.asarray(obs, dtype=np.float32, order="C")
         if len(rows) == 1:
-            # A product with one row adds up in another order. From two rows on each row is the same beside any others:
-            # an environment's actions must not depend on how many are stepped with it.
+            # A product with one row is summed in another order; with two or more, a row's result does not depend on the
+            # others. An environment's actions must not depend on how many are stepped with it.
             return self._network.greedy_actions(self._weights, np.concatenate([rows, rows]))[:1]
         return self._network.greedy_actions(self._weights, rows)

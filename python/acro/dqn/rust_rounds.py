@@ -1,4 +1,4 @@
-"""Rounds of updates of acro's own network on a CPU, in Rust (`rust/network`)."""
+"""Rounds of updates of a `QNetwork` on a CPU, in Rust (`rust/network`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from acro.dqn.optimizer import FlatAdam, flatten_parameters
 from acro.dqn.rust_network import make_network, why_not_network
 from acro.replay import Batch
 
-# What the rounds stand in for; where one of them is overridden, it must run.
+# Methods of the learner that Rust replaces: an override of one must run, so Rust cannot.
 _REPLACED = ("td_target", "loss", "clip", "follow", "average")
 
 
@@ -40,14 +40,14 @@ def why_not(learner: Learner) -> str | None:
 
 
 class RustRounds:
-    """What `Learner.learn` does, in Rust and in the memory of the torch tensors; nothing is copied."""
+    """`Learner.learn` in Rust, in the memory of the torch tensors: nothing is copied."""
 
     def __init__(self, learner: Learner, optimizer: FlatAdam) -> None:
         assert isinstance(learner.q_network, QNetwork)
         self._learner = learner
         self._optimizer = optimizer
         self._network = make_network(learner.q_network)
-        # In the order of the online network's, so that following it is one pass.
+        # In the same order as the online network's, so that an update of the target is one pass.
         self._target = flatten_parameters(learner.target_network.parameters()).numpy()
         average = learner.averaged_network
         self._average = None if average is None else flatten_parameters(average.parameters()).numpy()
@@ -56,7 +56,7 @@ class RustRounds:
         """Make the updates of `batch` when `step` calls the optimizer; return the errors (M, B)."""
         (group,) = self._optimizer.param_groups
         if group["weight_decay"] or group["maximize"]:
-            # Somebody has changed what Rust takes for granted.
+            # Rust's Adam has neither.
             self._learner.rounds = None
             return self._learner.learn(batch, step=step)
         td_errors: list[NDArray[np.float32]] = []

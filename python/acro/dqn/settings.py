@@ -1,4 +1,4 @@
-"""What the settings of a `DQN` must be: in themselves, with each other, and as a checkpoint's."""
+"""Checks of the settings of a `DQN`, alone, together and against a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from acro.dqn.heads import LOSSES
 
-# What must be the same for a checkpoint to fit.
+# Settings that must be those of the checkpoint.
 _SIZES = (
     "observation_size",
     "num_actions",
@@ -20,7 +20,7 @@ _SIZES = (
     "num_quantiles",
     "num_atoms",
 )
-# Under a categorical head, what its probabilities are of.
+# With a categorical head also those that set its atoms.
 _SUPPORT = ("v_min", "v_max", "return_range")
 
 
@@ -28,8 +28,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """Check the settings, by the names of `DQN`'s arguments.
 
     Raises:
-        ValueError: One is out of its range, or does not fit another.
-        TypeError: `optimizer` or `head` is of another kind.
+        ValueError: A setting is out of its range, or does not fit another one.
+        TypeError: `optimizer` or `head` has the wrong type.
     """
     optional = [name for name in ("average_updates", "munchausen_temperature") if settings[name] is not None]
     for name in ("observation_size", "num_actions", "learning_rate", "target_update_every", "tau", *optional):
@@ -53,13 +53,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_same_network(found: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Check that the settings `found` in a checkpoint make the network of those `here`.
+    """Check that the settings `found` in a checkpoint make the same network as those `here`.
 
     Raises:
-        ValueError: They make another one.
+        ValueError: They make another network.
     """
     names = _SIZES + _SUPPORT if here.get("head") == "categorical" else _SIZES
-    # A checkpoint from before a setting existed has what was the only way then: the default.
+    # Checkpoints from before a setting existed were made with its default, the only way then.
     pairs = {name: (found.get(name, here.get(name)), here.get(name)) for name in names}
     differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
     if (found["average_updates"] is None) != (here["average_updates"] is None):

@@ -1,4 +1,4 @@
-"""Which Trainers can train a DQN."""
+"""Checks of the Trainer, its callbacks and the module's hooks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import lightning as L
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-# Lightning runs these under manual optimization without a word, and what they do then is of no use.
+# Lightning runs these under manual optimization without a warning, but they have no use there.
 _REFUSED_CALLBACKS = {
     StochasticWeightAveraging: "its average is neither evaluated nor saved; EMAWeightAveraging's is both",
     LearningRateFinder: "it reads the loss that training_step returns, and here it returns none; search with Optuna",
     BatchSizeFinder: "it looks for what fits in memory, not for what learns; choose data.batch_size yourself",
 }
 
-# Lightning's hooks for the inside of an update.
+# Lightning's hooks within an update.
 UPDATE_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
 
-# Hooks that Lightning calls for no module that makes its own updates, and what runs in their place.
+# Hooks that Lightning does not call under manual optimization, and what to override instead.
 _UNCALLED_HOOKS = {
     "optimizer_step": "learn",
     "optimizer_zero_grad": "learn",
@@ -28,7 +28,7 @@ _UNCALLED_HOOKS = {
 
 
 def check_hooks(module: L.LightningModule) -> None:
-    """Check that `module` overrides nothing that would never be called.
+    """Check that `module` overrides no hook that would never be called.
 
     Raises:
         ValueError: It does.
@@ -42,7 +42,7 @@ def check_hooks(module: L.LightningModule) -> None:
 
 
 def check_trainer(trainer: L.Trainer) -> None:
-    """Check that `trainer` uses one process, one device and 32-bit numbers, and leaves the updates to the module.
+    """Check that `trainer` uses one process, one device and 32-bit numbers, and has nothing to do with updates.
 
     Raises:
         ValueError: It does not.
@@ -82,7 +82,7 @@ def _check_length(trainer: L.Trainer) -> None:
 
 
 def with_update_hooks(trainer: L.Trainer) -> L.Callback | None:
-    """Return a callback of `trainer` with hooks for the inside of an update; None if there is none."""
+    """Return a callback of `trainer` with hooks within an update; None if there is none."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if any(getattr(type(callback), name) is not getattr(L.Callback, name) for name in UPDATE_HOOKS):
             return cast(L.Callback, callback)

@@ -18,7 +18,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """Check the settings, by the names of `Experience`'s arguments.
 
     Raises:
-        ValueError: One is out of its range, or does not fit another.
+        ValueError: A setting is out of its range, or does not fit another one.
     """
     optional = [name for name in ("frame_stack", "n_step_end") if settings[name] is not None]
     duration = [] if settings["n_step_end"] is None else ["n_step_decay_steps"]
