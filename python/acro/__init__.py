@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # The memory and the environments alone must not pay for importing torch and lightning, which takes seconds.
+    # Importing torch and lightning takes seconds, which the memory and the environments alone do not need.
     if name not in _HOMES:
         raise AttributeError(f"module 'acro' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

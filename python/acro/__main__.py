@@ -1,4 +1,4 @@
-"""Every command by one name: `acro COMMAND ...`, or `python -m acro COMMAND ...`."""
+"""All commands under one name: `acro COMMAND ...`, or `python -m acro COMMAND ...`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name; return its exit code, 2 where there is none of that name."""
+    """Run the command in the arguments; return its exit code, 2 if there is no such command."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in ("fit", "play", "plot", "sweep"):
         command: int = importlib.import_module(f"acro.{argv[0]}").main(argv[1:])

@@ -1,4 +1,4 @@
-"""Playing greedy episodes and what they returned."""
+"""Plays greedy episodes and keeps their returns."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from acro import envs
 from acro.envs.facts import vector_step_limit
 from acro.envs.finite import check_finite, env_name
 
-# More environments side by side than this make a generic environment's memory grow without making it faster.
+# More environments at once would take more memory without being faster.
 MAX_SIDE_BY_SIDE = 128
-# Where an environment has no time limit of its own. ALE's is 27,000, the longest of the usual ones.
+# For environments without a time limit. ALE's is 27,000, the longest of the usual ones.
 STEP_LIMIT = 27_000
 
 
 class Episodes(NamedTuple):
-    """Greedy episodes to play, as `evaluate` takes them; episode i is reset with `seed + i`."""
+    """Greedy episodes to play: the arguments of `evaluate`. Episode i is reset with `seed + i`."""
 
     env_id: str | envs.EnvFactory
     episodes: int
@@ -36,7 +36,7 @@ class Episodes(NamedTuple):
 class Evaluation:
     """Undiscounted returns and lengths of greedy episodes; episode i was reset with `seed + i`.
 
-    `actions[i]` (lengths[i],) are those of episode i: they play it again, for a picture say.
+    `actions[i]` (lengths[i],) are the actions of episode i, which play it again for a picture.
     """
 
     seed: int
@@ -68,7 +68,7 @@ class Evaluation:
         return int(np.argsort(self.returns, kind="stable")[(len(self.returns) - 1) // 2])
 
     def episode(self, which: str) -> int:
-        """Return the index of the "best", the "median" or the "worst" episode, or of the one with that number."""
+        """Return the index of the "best", "median" or "worst" episode, or the number itself."""
         if which == "median":
             return self.median_episode
         if which in ("best", "worst"):
@@ -76,7 +76,7 @@ class Evaluation:
         return int(which)
 
     def metrics(self, stage: str) -> dict[str, float]:
-        """Return what a logger gets, by name; `stage` is "eval" or "test"."""
+        """Return the metrics to log, by name; `stage` is "eval" or "test"."""
         low, median, high = np.percentile(self.returns, [10, 50, 90])
         return {
             f"{stage}/return": self.mean,
@@ -90,7 +90,7 @@ class Evaluation:
 
 
 def greedy_actions(network: nn.Module, obs: NDArray[np.generic], device: torch.device | str) -> NDArray[np.int64]:
-    """Return the actions (N,) int64 of largest value in observations (N, ...), by the network's own method if any."""
+    """Return the greedy actions (N,) int64 for observations (N, ...), by the network's own method if it has one."""
     if hasattr(network, "greedy_actions"):
         own: NDArray[np.int64] = network.greedy_actions(obs)  # type: ignore[operator] # nn.Module has any attribute
         return own
@@ -109,17 +109,17 @@ def evaluate(
     *,
     device: torch.device | str = "cpu",
 ) -> Evaluation:
-    """Play `episodes` greedy episodes side by side, episode i from `reset(seed=seed + i)`.
+    """Play `episodes` greedy episodes together, episode i from `reset(seed=seed + i)`.
 
-    With `frame_stack` the network sees so many frames at once, (N, frame_stack, ...), the newest last, as Gymnasium's
+    With `frame_stack` the network sees stacks of frames, (N, frame_stack, ...), the newest last, as Gymnasium's
     `FrameStackObservation` shows them.
 
-    The environments are made for this call and closed after it; no global random state is read or changed. Episodes
-    of an environment without a time limit are cut after 27,000 steps, with a warning.
+    The environments are made and closed by this call; no global random state is read or changed. Episodes
+    without a time limit are cut after 27,000 steps, with a warning.
 
     Raises:
         ValueError: `episodes` is below 1, or the environment is unknown or not supported, or returns
-            what is not finite.
+            numbers that are not finite.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
@@ -140,7 +140,7 @@ def evaluate(
 def _play_once(
     network: nn.Module, env: VectorEnv, seed: int, frame_stack: int | None, device: torch.device | str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[NDArray[np.int64]]]:
-    """Play each environment's first episode to its end; what follows an autoreset does not count.
+    """Play each environment's first episode to its end; steps after an autoreset do not count.
 
     Returns:
         Returns (N,), lengths (N,) and the actions (length,) of each episode.
@@ -163,7 +163,7 @@ def _play_once(
                 stacklevel=2,
             )
             break
-        # The network sees the episodes that still go on: towards the end, few of many.
+        # The network sees only episodes that still go on, which are few towards the end.
         seen = obs if stacks is None else stacks
         actions[playing] = greedy_actions(network, seen[playing], device)
         taken.append(actions.copy())
@@ -173,7 +173,7 @@ def _play_once(
         if not resets_itself and ended.any():
             obs, _ = env.reset(options={"reset_mask": ended})
         if stacks is not None:
-            # Episodes that a reset begins are not played.
+            # Episodes that start at a reset are not played.
             stacks[:, :-1], stacks[:, -1] = stacks[:, 1:].copy(), obs
         returns[playing] += rewards[playing]
         lengths += playing

@@ -21,10 +21,10 @@ logger = logging.getLogger("acro")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train as the arguments say.
+    """Train with these arguments.
 
     Returns:
-        The exit code: 0; 1 where training could not go on; 2 for bad arguments; 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0, 1 if training could not continue, 2 for bad arguments, 130 after Ctrl-C, 143 after SIGTERM.
     """
     return run_command(_fit, argv)
 
@@ -55,7 +55,7 @@ def _train(cli: FitCLI) -> int:
         with blaming(cli.ckpt_path, lambda: cli.interrupts.has_begun):
             cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.ckpt_path, weights_only=True)
         if cli.trainer.received_sigterm:
-            # It came after the last round, where the Trainer does not look any more.
+            # The signal came after the last round, when the Trainer no longer checks for it.
             raise SIGTERMException
         logger.info("playing %d episodes from new starts", cli.datamodule.held_out_episodes().episodes)
         print(play_held_out(cli, time.monotonic() - started), flush=True)
@@ -68,7 +68,7 @@ def _train(cli: FitCLI) -> int:
         logger.error("error: %s; %s", error, _how_to_continue(cli))
         return 1
     except (KeyboardInterrupt, SystemExit) as error:
-        # The Trainer answers a KeyboardInterrupt with an exit; any other exit is somebody's own.
+        # The Trainer turns a KeyboardInterrupt into an exit; any other exit is not its own.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
             raise
         logger.info("left at once; %s", _how_to_continue(cli))
@@ -85,7 +85,7 @@ def _how_to_continue(cli: FitCLI) -> str:
 
 @contextmanager
 def _bare_messages() -> Iterator[None]:
-    """Print acro's own messages bare; who called `main` has logging back as it was."""
+    """Print acro's messages without a prefix; restore the caller's logging afterwards."""
     before = logger.level, logger.handlers, logger.propagate
     logger.setLevel(logging.INFO)
     logger.handlers, logger.propagate = [logging.StreamHandler()], False

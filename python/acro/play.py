@@ -13,7 +13,7 @@ from acro.cli.command import loading, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play as the arguments say; return the exit code, 2 for a user's mistake."""
+    """Play with these arguments; return the exit code, 2 for a user's mistake."""
     return run_command(_run, argv)
 
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Find every mistake that shows before playing, so that it costs no time."""
+    """Check all arguments before playing, so that a mistake costs no time."""
     if arguments.episodes < 1:
         raise ValueError(f"--episodes {arguments.episodes}: at least one episode must be played")
     if arguments.seed < 0:
@@ -84,7 +84,7 @@ def _check_gif(path: Path) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"--gif {path}: there is no folder {path.parent}")
     try:
-        # Asking for permission would miss a read-only disk, and says yes to root.
+        # os.access would miss a read-only disk, and allows root everything.
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise ValueError(f"--gif {path}: cannot write to the folder {path.parent} ({error.strerror})") from error
@@ -99,7 +99,7 @@ def _play(arguments: argparse.Namespace) -> None:
         from acro.drawing.episodes import check_drawing, render_episodes, show_episode
         from acro.evaluation import Episodes, evaluate
 
-    # One thread is fastest for networks this small.
+    # One thread is fastest for small networks.
     torch.set_num_threads(1)
     agent = load_agent(arguments.checkpoint, network=arguments.network)
     env_id, env_kwargs = environment_for(agent, arguments.env_id)

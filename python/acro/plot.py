@@ -1,4 +1,4 @@
-"""Learning curves, of one run or of several: `python -m acro.plot RUN [RUN ...] --out FILE`."""
+"""Draw learning curves of one run or several: `python -m acro.plot RUN [RUN ...] --out FILE`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from acro.envs.facts import reward_threshold
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the runs that the arguments name; return the exit code, 2 for a user's mistake."""
+    """Draw the runs in these arguments; return the exit code, 2 for a user's mistake."""
     return run_command(_run, argv)
 
 
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(folders: Sequence[Path]) -> dict[Path, list[CurvePoint]]:
-    """Return the runs' evaluations; a folder without any is skipped with a word, unless it is the only one."""
+    """Return the runs' evaluations; a folder without any is skipped with a message, unless it is the only one."""
     runs = {}
     for folder in folders:
         try:
@@ -83,7 +83,7 @@ def _draw(runs: Mapping[Path, list[CurvePoint]], by: Sequence[str], out: Path) -
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """Return a run's settings by dotted name; none where its config.yaml is missing or damaged."""
+    """Return a run's settings by dotted name; none if its config.yaml is missing or damaged."""
     try:
         return comparable_settings(yaml.safe_load((folder / "config.yaml").read_text()))
     except (OSError, AttributeError, UnicodeDecodeError, yaml.YAMLError):

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train what the arguments ask for.
+    """Train the sweep in these arguments.
 
     Returns:
-        The exit code: 0; 1 where no trial came to its end; 2 for bad arguments; 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0, 1 if no trial finished, 2 for bad arguments, 130 after Ctrl-C, 143 after SIGTERM.
     """
     return run_command(_sweep, argv)
 
@@ -78,7 +78,7 @@ def _resumed_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:
 
 
 def _check(study: Study) -> dict[str, Any]:
-    """Check every setting that is to be tried; return those of a run."""
+    """Check every setting that will be tried; return the settings of a run."""
     print("checking the settings; this loads PyTorch and Lightning", file=sys.stderr)
     with loading():
         from acro.cli.parser import checked_settings
@@ -107,7 +107,7 @@ def _train_and_tell(arguments: argparse.Namespace, folder: SweepFolder, checked:
 
 
 def _train(jobs: int | None, folder: SweepFolder, checked: dict[str, Any]) -> signal.Signals | None:
-    """Train what is not finished; return the signal that stopped it, None without one."""
+    """Train the trials that are not finished; return the signal that stopped them, or None."""
     from acro.cli.trial import run_trial
     from acro.cluster.sweeps import Early, Resources, Search, run_grid, run_search
     from acro.cluster.table import TrialTable

@@ -1,1 +1,1 @@
-"""What is shown and saved: training ends with the same weights without any of these."""
+"""What a run saves and shows. Training ends with the same weights without these callbacks."""

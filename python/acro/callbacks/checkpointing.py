@@ -1,4 +1,4 @@
-"""`best.ckpt`, `last.ckpt`, and stops that lose nothing."""
+"""Saves `best.ckpt` and `last.ckpt`, and turns signals into stops that lose nothing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class SaveBest(Checkpoint):
-    """Save the weights to `path`, without the memory, after every evaluation that no earlier one's mean return exceeds.
+    """Save the weights to `path`, without the memory, after every evaluation whose mean return is the best so far.
 
-    Of equals, which a bounded return brings, the last has learned longest. Lightning's ModelCheckpoint takes the first,
-    and would forget the best score when the run's folder is moved.
+    Of equal ones the last is kept, which has learned longest. Lightning's ModelCheckpoint keeps the first,
+    and forgets the best score when the run's folder is moved.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -32,7 +32,7 @@ class SaveBest(Checkpoint):
         self._best_mean = -math.inf
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, if this is the best."""
+        """Save if this is the best evaluation so far."""
         if not is_training(trainer):
             return
         evaluation = evaluation_of(pl_module)
@@ -47,14 +47,14 @@ class SaveBest(Checkpoint):
         return {"best_mean": self._best_mean}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue with it."""
+        """Continue with the best mean in `state`."""
         self._best_mean = state_dict["best_mean"]
 
 
 class SaveLast(Checkpoint):
-    """Save a checkpoint to `path` at every epoch's end, and when SIGTERM stops the run after a round.
+    """Save a checkpoint to `path` at the end of every epoch, and when SIGTERM stops the run.
 
-    Any other exception saves nothing: it may have left a round half done.
+    After any other exception nothing is saved: a round may be half done.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -62,11 +62,11 @@ class SaveLast(Checkpoint):
         self._saved_rounds = 0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save."""
+        """Save at the end of an epoch."""
         self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save where the Trainer stopped for SIGTERM, which it does between rounds only."""
+        """Save if the Trainer stopped for SIGTERM, which it only does between rounds."""
         if isinstance(exception, SIGTERMException) and self._rounds(trainer) != self._saved_rounds:
             self._save(trainer)
 
@@ -80,11 +80,11 @@ class SaveLast(Checkpoint):
 
 
 def _try_to_save(trainer: L.Trainer, path: Path, *, weights_only: bool = False) -> bool:
-    """Save, and return whether it worked: a disk that is full for a while must not end hours of training."""
+    """Save; return whether it worked. A full disk must not end hours of training."""
     try:
         trainer.save_checkpoint(path, weights_only=weights_only)
     except (OSError, RuntimeError) as error:
-        # torch.save tells of a full disk by a RuntimeError that hides the OSError.
+        # For a full disk torch.save raises a RuntimeError that hides the OSError.
         if isinstance(error, RuntimeError) and not isinstance(error.__context__, OSError):
             raise
         logger.warning("cannot save %s, and training goes on: %s", path, error)
@@ -93,14 +93,14 @@ def _try_to_save(trainer: L.Trainer, path: Path, *, weights_only: bool = False) 
 
 
 class Interrupts(L.Callback):
-    """Signals take effect between rounds, where every part of the state belongs together.
+    """Lets signals stop training between rounds, when the whole state is consistent.
 
-    Ctrl-C, a terminal that closes (SIGHUP) and SIGUSR1, by which schedulers warn, stop training as SIGTERM does,
-    after the round in flight; a second Ctrl-C stops it at once.
+    Ctrl-C, a closed terminal (SIGHUP) and SIGUSR1, which schedulers send as a warning, stop training as SIGTERM does,
+    after the current round; a second Ctrl-C stops it at once.
 
     Attributes:
-        received: The signal that stopped training, if it was one of these, else None.
-        has_begun: Whether all that a checkpoint holds was restored, and training began.
+        received: The signal that stopped training; None if there was none.
+        has_begun: Whether the checkpoint has been restored and training has begun.
     """
 
     def __init__(self) -> None:
@@ -109,17 +109,17 @@ class Interrupts(L.Callback):
 
     @property
     def exit_code(self) -> int:
-        """Of a process that was stopped: 130 by Ctrl-C, 143 by another signal."""
+        """The exit code of a stopped process: 130 after Ctrl-C, 143 after another signal."""
         return 130 if self.received is signal.SIGINT else 143
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over the signals, which the Trainer gives back at its end; only a main thread can."""
+        """Install the signal handlers, in the main thread; the Trainer restores the old ones at its end."""
         self.has_begun = True
         if threading.current_thread() is not threading.main_thread():
             return
         for name in ("SIGINT", "SIGHUP", "SIGUSR1"):
             signum = getattr(signal, name, None)
-            # A signal that is ignored stays so: `nohup` asks for that.
+            # A signal that is ignored stays ignored: `nohup` asks for that.
             if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._stop)
 

@@ -1,4 +1,4 @@
-"""`seconds.csv`: when each evaluation began, in seconds of training."""
+"""Writes `seconds.csv`: the seconds of training before each evaluation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from acro.storage.files import replacing
 
 
 class TrainingClock(L.Callback):
-    """Write after how many seconds of training each evaluation began; the evaluations' own are left out.
+    """Write the seconds of training before each evaluation; the time of evaluations does not count.
 
-    They are in no checkpoint, which then is the same to the bit wherever the run is trained. A resumed run goes on
+    Seconds are not part of checkpoints, which are the same to the bit on every machine. A resumed run continues
     from the file.
 
     Args:
@@ -30,16 +30,16 @@ class TrainingClock(L.Callback):
         self._began = 0.0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Start: making the environments counts."""
+        """Start the clock, so that making the environments counts."""
         self._began = time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop."""
+        """Stop the clock."""
         if is_training(trainer):
             self._seconds += time.perf_counter() - self._began
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note the evaluation, and go on."""
+        """Write the evaluation's row, and start the clock again."""
         if not is_training(trainer):
             return
         self._rows.append((experience_of(trainer).env_steps, self._seconds))
@@ -50,7 +50,7 @@ class TrainingClock(L.Callback):
 
 
 def read_seconds(path: Path) -> list[tuple[int, float]]:
-    """Return the environment steps of a run's evaluations and the seconds of training before them."""
+    """Return, for a run's evaluations, the environment steps and the seconds of training before them."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""The learning curve of a run."""
+"""Draws the learning curve of a run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _messages = logging.getLogger(__name__)
 
 
 class LearningCurve(L.Callback):
-    """Draw `learning_curve.png` and `.svg` into the run's folder, when training ends and now and then before.
+    """Draw `learning_curve.png` and `.svg` in the run's folder, from time to time and when training ends.
 
-    The mean return of the held-out episodes goes to TensorBoard's hyper-parameters as `hp_metric`.
+    TensorBoard's hyper-parameters get the mean return of the held-out episodes, as `hp_metric`.
     """
 
     # Drawing takes about as long as an epoch of Acrobot.
@@ -36,11 +36,11 @@ class LearningCurve(L.Callback):
 
     @property
     def evaluations(self) -> list[tuple[int, float]]:
-        """Environment steps and mean return of every evaluation so far."""
+        """The environment steps and the mean return of every evaluation so far."""
         return [(point.step, point.mean) for point in self.points]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock: a run that ends soon is drawn once."""
+        """Start the clock, so that a short run is drawn only once."""
         self._drawn_at, self._drawn_points = time.monotonic(), 0
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -62,7 +62,7 @@ class LearningCurve(L.Callback):
             log_picture(trainer, "learning_curve", folder / "learning_curve.png", self.points[-1].step)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the settings with what the held-out episodes returned."""
+        """Log the settings with the mean return of the held-out episodes."""
         hyperparameters = {**experience_of(trainer).hparams, **pl_module.hparams}
         mean = evaluation_of(pl_module).mean
         step = self.points[-1].step if self.points else 0
@@ -71,12 +71,12 @@ class LearningCurve(L.Callback):
                 logger.log_hyperparams(hyperparameters, {"hp_metric": mean}, step)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Draw what there is of a run that was stopped."""
+        """Draw the curve of a run that was stopped."""
         if self._drawn_points != len(self.points):
             self._draw(trainer)
 
     def _draw(self, trainer: L.Trainer) -> Path | None:
-        """Return the folder that now has the curve; None where there is nothing to draw, or it cannot be written."""
+        """Draw the curve; return its folder, or None if there is nothing to draw or the disk fails."""
         experience = experience_of(trainer)
         if is_dry_run(trainer) or experience.collector is None:
             return None

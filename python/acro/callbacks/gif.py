@@ -1,4 +1,4 @@
-"""GIFs of the policy while it learns."""
+"""Draws GIFs of the policy while it learns."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from acro.evaluation import Episodes, Evaluation
 
 logger = logging.getLogger(__name__)
 
-# So that a checkpoint stays small, and the middle of training is still among them.
+# Few, so that checkpoints stay small; enough to have one from about the middle of training.
 _MOST_KEPT = 17
 
 
 class _Policy(NamedTuple):
-    """An evaluation that can be drawn, of the policy after `epoch` finished epochs."""
+    """What draws an evaluation again, of the policy after `epoch` epochs."""
 
     epoch: int
     env_steps: int
@@ -37,14 +37,14 @@ class _Policy(NamedTuple):
 class RenderGif(L.Callback):
     """Draw the first, the middle and the last policy, and the best one at the end.
 
-    Each of the three is a GIF in `gifs/` of the run's folder; `progress.gif` shows them side by side. Testing draws
-    `final.gif`, from held-out starts. The environment is one of its own, and training ends with the same weights
-    without this callback. Where an environment cannot be drawn, one warning says why, and training goes on.
+    The run's folder gets a GIF of each of the three in `gifs/`, and `progress.gif` with all of them. Testing draws
+    `final.gif`, from held-out starts. Drawing uses an environment of its own, and training ends with the same weights
+    without this callback. If an environment cannot be drawn, one warning says why and training continues.
 
     Args:
-        every_n_epochs: Epochs between further GIFs; None for none.
-        episodes: Of one evaluation in one GIF, one after another: the median one; or from the worst to the best.
-        fps: Steps that count as true speed; None takes the environment's own time step.
+        every_n_epochs: Epochs between additional GIFs; None for none.
+        episodes: Episodes of an evaluation in one GIF: 1 is the median one, more are from the worst to the best.
+        fps: Steps per second at true speed; None for the environment's own time step.
     """
 
     def __init__(self, every_n_epochs: int | None = None, episodes: int = 1, fps: float | None = None) -> None:
@@ -63,7 +63,7 @@ class RenderGif(L.Callback):
         self._is_broken = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep what draws the evaluation again; draw it at once if it is its turn."""
+        """Keep what draws the evaluation again; draw it now if it is the first or an additional one."""
         if not is_training(trainer):
             return
         policy = _Policy(
@@ -77,7 +77,7 @@ class RenderGif(L.Callback):
             self._draw_policy(trainer, policy)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw what is missing of the three policies, and all of them side by side."""
+        """Draw those of the three policies that are missing, and all of them side by side."""
         if not self._policies:
             return
         first, last = self._policies[0], self._policies[-1]
@@ -96,7 +96,7 @@ class RenderGif(L.Callback):
         self._try(trainer, "progress", "progress.gif", last.env_steps, draw)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw what was tested."""
+        """Draw the episode of a test."""
         evaluation, step = evaluation_of(pl_module), experience_of(trainer).env_steps
         chosen = "median" if self.episodes == 1 else "worst to best"
         caption = f"held out: {chosen} of {len(evaluation.returns)}"
@@ -134,7 +134,7 @@ class RenderGif(L.Callback):
             path = run_folder(trainer) / file_name
             path.parent.mkdir(exist_ok=True)
             draw(path)
-        except Exception as error:  # An environment is anybody's code, and no picture is worth a run.
+        except Exception as error:  # Environments run other people's code, and no picture is worth a run.
             self._is_broken = True
             logger.warning("RenderGif draws no GIFs: %s", error or type(error).__name__)
             return
@@ -152,7 +152,7 @@ class RenderGif(L.Callback):
                     "seed": policy.evaluation.seed,
                     "returns": torch.from_numpy(policy.evaluation.returns),
                     "lengths": torch.from_numpy(policy.evaluation.lengths),
-                    # Of the episodes that are drawn alone: a checkpoint of many small tensors is slow to write.
+                    # Of the drawn episodes only: a checkpoint with many small tensors is slow to write.
                     "actions": {
                         index: torch.from_numpy(actions)
                         for index, actions in enumerate(policy.evaluation.actions)
@@ -164,7 +164,7 @@ class RenderGif(L.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the series of a resumed run; one that an earlier acro saved begins here."""
+        """Continue a resumed run's series; a checkpoint from before there were series starts one."""
         if "policies" not in state_dict:
             return
         self._evaluations, self._stride = state_dict["evaluations"], state_dict["stride"]
@@ -195,7 +195,7 @@ def choose_episodes(evaluation: Evaluation, count: int) -> list[int]:
 
 
 def _only(evaluation: Evaluation, count: int) -> Evaluation:
-    """Return `evaluation` with the actions of those episodes alone that are drawn."""
+    """Return `evaluation` with the actions of the drawn episodes only."""
     drawn = {evaluation.median_episode, *choose_episodes(evaluation, count)}
     actions = [
         actions.copy() if index in drawn else np.empty(0, np.int64) for index, actions in enumerate(evaluation.actions)

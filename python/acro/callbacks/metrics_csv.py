@@ -1,4 +1,4 @@
-"""`metrics.csv`: a row per evaluation, the same after a resume as without one."""
+"""Writes `metrics.csv`: a row per evaluation, the same whether the run was resumed or not."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsCSV(CSVLogger):
-    """Lightning's CSVLogger, but a resumed run keeps the rows it had, and the file is whole at every instant.
+    """Lightning's CSVLogger, but a resumed run keeps its rows, and the file is whole at every instant.
 
     Args:
-        save_dir: As CSVLogger's, like `name` and `version`: the file is `<save_dir>/<name>/<version>/metrics.csv`.
+        save_dir: The root folder; the file is `<save_dir>/<name>/<version>/metrics.csv`.
         name: The run's name.
         version: The run's version.
         resume_step: Keep the file's rows up to this environment step; None starts a new file.
@@ -33,13 +33,13 @@ class MetricsCSV(CSVLogger):
 
     @property
     def experiment(self) -> Any:
-        """The rows of the file, in place of CSVLogger's writer, which would delete them."""
+        """The rows of the file; CSVLogger's own writer would delete them."""
         if self._rows is None:
             self._rows = _Rows(Path(self.log_dir) / "metrics.csv", self._resume_step)
         return self._rows
 
     def save(self) -> None:
-        """Write the file anew if there is a new row."""
+        """Rewrite the file if there is a new row."""
         self.experiment.save()
 
 
@@ -54,16 +54,16 @@ class _Rows:
             self._changed = True
 
     def log_metrics(self, metrics: dict[str, float], step: int | None) -> None:
-        # What the held-out episodes returned is in result.json: here it would be one more row.
+        # The held-out episodes are in result.json; here they would add a row.
         if any(name.startswith("test/") for name in metrics):
             return
-        # Lightning's metrics are 32-bit numbers: more digits would be noise. Times differ from run to run.
+        # Lightning's metrics are 32-bit, so more digits are noise. Times differ between equal runs.
         kept = {name: str(np.float32(value)) for name, value in metrics.items() if not name.startswith("time/")}
         self.rows.append({"step": step, **kept})
         self._changed = True
 
     def log_hparams(self, params: dict[str, Any]) -> None:
-        """Nothing: the run's config.yaml holds every setting."""
+        """Do nothing: the run's config.yaml has every setting."""
 
     def save(self) -> None:
         if not self._changed:
@@ -78,7 +78,7 @@ class _Rows:
             with replacing(self.path) as file:
                 file.write(text.getvalue().encode())
         except OSError as error:
-            # The next save has these rows too.
+            # The next save writes these rows too.
             logger.warning("cannot write %s, and training goes on: %s", self.path, error)
             return
         self._changed = False

@@ -1,4 +1,4 @@
-"""How loggers get the pictures of a run."""
+"""Gives the pictures of a run to its loggers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 
 
 def log_picture(trainer: L.Trainer, name: str, path: Path, step: int) -> None:
-    """Give the PNG or GIF in `path` to TensorBoard and Weights & Biases, where the run has them.
+    """Log the PNG or GIF in `path` to TensorBoard and Weights & Biases, if the run uses them.
 
     Args:
-        trainer: Has the loggers.
-        name: The picture's name there.
+        trainer: The Trainer with the loggers.
+        name: The picture's name in the logger.
         path: The file.
         step: Environment steps.
     """
@@ -34,9 +34,9 @@ def _log_to_tensorboard(logger: TensorBoardLogger, name: str, path: Path, step: 
 
     with Image.open(path) as image:
         width, height = image.size
-    # TensorBoard shows an encoded GIF as it is. `add_video` would encode one itself, and needs moviepy for it.
+    # TensorBoard shows an encoded GIF as it is; `add_video` would encode it again, which needs moviepy.
     picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
     writer = logger.experiment._get_file_writer()
-    # Whether events can be written, the logger finds out and says.
+    # The logger itself reports when events cannot be written.
     with contextlib.suppress(OSError):
         writer.add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), step)

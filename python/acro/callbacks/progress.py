@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains."""
+"""Shows the progress of a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from acro.callbacks.run import experience_of, is_training
 
 
 class TrainingProgress(ProgressBar):
-    """Environment steps, steps per second, epsilon and the last evaluation.
+    """Show environment steps, steps per second, epsilon and the last evaluation.
 
-    A bar in a terminal; elsewhere (a log file, a pipe) one line per evaluation.
+    In a terminal this is a bar; in a file or a pipe, one line per evaluation.
     """
 
-    # Redrawing costs about as much as an update.
+    # Redrawing takes about as long as an update.
     REFRESH_SECONDS = 0.2
 
     def __init__(self) -> None:
@@ -31,15 +31,15 @@ class TrainingProgress(ProgressBar):
         self._started_steps = 0
 
     def disable(self) -> None:
-        """Say nothing."""
+        """Show nothing."""
         self._enabled = False
 
     def enable(self) -> None:
-        """Speak again."""
+        """Show progress again."""
         self._enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the bar where the run stands."""
+        """Open the bar at the run's current step."""
         experience = experience_of(trainer)
         self._started_at, self._started_steps = time.monotonic(), experience.env_steps
         if self._enabled and sys.stderr.isatty():
@@ -71,7 +71,7 @@ class TrainingProgress(ProgressBar):
             try:
                 print(line, file=sys.stderr, flush=True)
             except OSError:
-                # Nobody reads any more: the pipe is closed, or the terminal is gone.
+                # The pipe was closed, or the terminal is gone.
                 self._enabled = False
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

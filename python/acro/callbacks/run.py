@@ -1,4 +1,4 @@
-"""What callbacks ask of a run: its experience, its last evaluation, its folder."""
+"""What callbacks need of a run: its experience, its last evaluation, its folder."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def evaluation_of(module: L.LightningModule) -> Evaluation:
 
 
 def is_training(trainer: L.Trainer) -> bool:
-    """Whether an evaluation that ended is one of training, not of `validate` or of a sanity check."""
+    """Whether the current evaluation belongs to training, not to `validate` or a sanity check."""
     return trainer.state.fn == "fit" and not trainer.sanity_checking
 
 
 def is_dry_run(trainer: L.Trainer) -> bool:
-    """Whether the run is to leave no files: Lightning's `fast_dev_run`."""
+    """Whether the run must leave no files (Lightning's `fast_dev_run`)."""
     return bool(cast(Any, trainer).fast_dev_run)
 
 
 def run_folder(trainer: L.Trainer) -> Path:
-    """Return the folder of the run's files, created if it was missing.
+    """Return the folder of the run's files, and make it if it is missing.
 
-    It is where a logger writes that keeps files a run, `MetricsCSV` before any other; else the Trainer's own.
+    It is the folder of `MetricsCSV`, else of another logger that has one for each run, else the Trainer's.
     """
-    # Not `trainer.log_dir`: with W&B first that is a folder of all runs, and often the current one.
+    # Not `trainer.log_dir`: if W&B is the first logger, that folder is shared by all runs.
     loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger | TensorBoardLogger)]
     loggers.sort(key=lambda logger: not isinstance(logger, MetricsCSV))
     folder = Path(loggers[0].log_dir if loggers else trainer.default_root_dir)

@@ -1,4 +1,4 @@
-"""acro's memory in Stable-Baselines3: `DQN("MlpPolicy", env, replay_buffer_class=ReplayBuffer)`."""
+"""acro's memory for Stable-Baselines3: `DQN("MlpPolicy", env, replay_buffer_class=ReplayBuffer)`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from acro.replay import Batch, ReplayMemory
 
 
 class ReplayBuffer(StableReplayBuffer):
-    """Stable-Baselines3's buffer with the rows in a `ReplayMemory`; same arguments, same samples.
+    """Stable-Baselines3's replay buffer on a `ReplayMemory`, with the same arguments and samples.
 
-    Memory is always optimised, and time limits are handled besides. Draws come from the memory's own generator; its
-    seed is drawn from NumPy's global one, which the model seeds, unless it is given. `observations`, `actions` and the
-    other columns of Stable-Baselines3's buffer are copies, made anew each time they are read.
+    Each observation is stored once, and time limits are handled too. Draws come from the memory's own generator, whose
+    seed comes from NumPy's global one, which the model seeds, unless it is given. `observations`, `actions` and the
+    other arrays of Stable-Baselines3's buffer are copies that are made each time they are read.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class ReplayBuffer(StableReplayBuffer):
 
         Args:
             buffer_size: Transitions of all environments.
-            observation_space: Any but a Dict or Tuple.
-            action_space: As Stable-Baselines3 takes it.
-            device: Where samples go.
-            n_envs: Environments.
-            optimize_memory_usage: Accepted, and always so.
-            handle_timeout_termination: Whether episodes that a time limit cut off are bootstrapped.
-            n_steps: Steps that a return looks ahead.
-            gamma: The discount of one step, needed for `n_steps` above 1: Stable-Baselines3 does not tell a buffer of
-                the caller's the model's.
+            observation_space: Any space except a Dict or Tuple.
+            action_space: Any that Stable-Baselines3 supports.
+            device: The device of samples.
+            n_envs: Number of environments.
+            optimize_memory_usage: Ignored: memory usage is always optimized.
+            handle_timeout_termination: Whether to bootstrap from episodes that a time limit cut off.
+            n_steps: Steps of an n-step return.
+            gamma: Discount factor, required for `n_steps` above 1: Stable-Baselines3 does not pass the model's to
+                a custom buffer.
             seed: Where the stream of draws starts.
 
         Raises:
@@ -88,7 +88,7 @@ class ReplayBuffer(StableReplayBuffer):
         done: NDArray[Any],
         infos: list[dict[str, Any]],
     ) -> None:
-        """Remember one step of every environment."""
+        """Add one step of every environment."""
         rows = (self.n_envs, *self.obs_shape)
         ended = np.asarray(done, bool)
         cut_off = np.array([info.get("TimeLimit.truncated", False) for info in infos], bool)
@@ -108,17 +108,17 @@ class ReplayBuffer(StableReplayBuffer):
             self.pos = 0
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Draw transitions at random; with `n_steps` above 1 they have `discounts`.
+        """Draw random transitions; with `n_steps` above 1 they have `discounts`.
 
         Raises:
-            ValueError: n-step rewards cannot be normalised: `env` clips each step's reward, not their sum.
+            ValueError: n-step rewards cannot be normalised, since `env` clips the rewards of single steps.
         """
         if env is not None and env.norm_reward and self.n_steps > 1:
             raise ValueError(f"n_steps={self.n_steps} needs rewards that are not normalised; use norm_reward=False")
         return self._samples(self.memory.sample(batch_size, n_step=self.n_steps, gamma=self.gamma), env)
 
     def _get_samples(self, batch_inds: NDArray[np.int64], env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Return the transitions at these positions, each of an environment at random, as Stable-Baselines3 does."""
+        """Return the transitions at these positions, each of a random environment, as Stable-Baselines3 does."""
         envs = np.random.randint(self.n_envs, size=len(batch_inds))  # noqa: NPY002
         indices = self._indices(batch_inds[:, None])[np.arange(len(batch_inds)), envs]
         return self._samples(self.memory.gather(indices, n_step=self.n_steps, gamma=self.gamma), env)
@@ -135,33 +135,33 @@ class ReplayBuffer(StableReplayBuffer):
         )
 
     def reset(self) -> None:
-        """Forget every transition."""
+        """Remove all transitions."""
         super().reset()
         self.memory.clear()
 
     @property
     def observations(self) -> NDArray[Any]:  # type: ignore[override]
-        """(buffer_size, n_envs, *obs_shape), zeros where nothing was added yet; a copy that cannot be written."""
+        """(buffer_size, n_envs, *obs_shape), zeros where nothing was added yet; a read-only copy."""
         return self._positions("obs")
 
     @property
     def next_observations(self) -> NDArray[Any]:  # type: ignore[override]
-        """As `observations`: what followed."""
+        """The next observations, like `observations`."""
         return self._positions("next_obs")
 
     @property
     def actions(self) -> NDArray[Any]:  # type: ignore[override]
-        """(buffer_size, n_envs, action_dim); a copy that cannot be written."""
+        """(buffer_size, n_envs, action_dim); a read-only copy."""
         return self._positions("actions")
 
     @property
     def rewards(self) -> NDArray[np.float32]:  # type: ignore[override]
-        """(buffer_size, n_envs) float32; a copy that cannot be written."""
+        """(buffer_size, n_envs) float32; a read-only copy."""
         return self._positions("rewards")
 
     @property
     def timeouts(self) -> NDArray[np.float32]:  # type: ignore[override]
-        """(buffer_size, n_envs) float32: 1 where an episode was cut off, all 0 where that is not handled."""
+        """(buffer_size, n_envs) float32: 1 where an episode was cut off; 0 everywhere if that is not handled."""
         cut_off = np.zeros((self.buffer_size, self.n_envs), np.float32)
         if self.handle_timeout_termination:
             state = self.memory.state_dict()
@@ -177,15 +177,15 @@ class ReplayBuffer(StableReplayBuffer):
 
     @property
     def dones(self) -> NDArray[np.float32]:  # type: ignore[override]
-        """(buffer_size, n_envs) float32: 1 where an episode ended or was cut off; a copy.
+        """(buffer_size, n_envs) float32: 1 where an episode terminated or was cut off; a copy.
 
-        It can be written, to no effect: Stable-Baselines3 marks the newest step so when `learn` begins again, and the
-        memory notices by itself that the next step does not follow from it.
+        Writing to it has no effect: Stable-Baselines3 marks the newest step when `learn` starts again, and the
+        memory itself notices that the next step does not follow.
         """
         return np.maximum(self._positions("terminated").astype(np.float32), self.timeouts)
 
     def _positions(self, field: str) -> NDArray[Any]:
-        """One column of all transitions, each at the position at which `add` put it."""
+        """Return a column of all transitions, in the positions at which they were added."""
         positions = np.arange(len(self.memory) // self.n_envs)
         rows = self.memory.gather(self._indices(positions[:, None]).T.ravel())
         column = getattr(rows, field)
@@ -195,10 +195,10 @@ class ReplayBuffer(StableReplayBuffer):
         return spread
 
     def _indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The memory's indices (N, n_envs) of all environments' transitions at `positions` (N, 1)."""
+        """Return the memory's indices (N, n_envs) of the transitions at `positions` (N, 1) of all environments."""
         state = self.memory.state_dict()
         heads, counts = state["heads"], state["counts"]
-        # The position before the head is the newest; those from the head on are a turn older.
+        # The newest position is the one before the head; positions from the head on were written one turn earlier.
         order = counts - heads + positions - np.where(positions >= heads, self.buffer_size, 0)
         return np.arange(self.n_envs) + self.n_envs * order  # type: ignore[no-any-return]
 
@@ -206,5 +206,5 @@ class ReplayBuffer(StableReplayBuffer):
         return self._tensor(numbers.reshape(-1, 1))
 
     def _tensor(self, array: Any) -> torch.Tensor:
-        # A batch's arrays are nobody else's: they can be shared instead of copied.
+        # Nothing else uses a batch's arrays, so tensors can share their memory.
         return self.to_torch(array, copy=False)

@@ -1,4 +1,4 @@
-"""The replay memory: the face of rust/replay, and its file."""
+"""The replay memory: the Python side of rust/replay, and its file."""
 
 from acro.replay.memory import Batch, ReplayMemory
 

@@ -1,4 +1,4 @@
-"""A replay memory's state as one file: safetensors layout, no pickle. `docs/file-format.md` describes it."""
+"""Reads and writes a replay memory's state as one safetensors file; see `docs/file-format.md`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DTYPES = {np.dtype(name): code for name, code in _CODES.items()}
 _DTYPES_BY_CODE = {code: dtype.newbyteorder("<") for dtype, code in DTYPES.items()}
 _CHECKSUM = "checksum"
 _CHUNK_BYTES = 1 << 22
-# Some 1.2 kB are used: its length depends on nothing that grows.
+# About 1.2 kB are used; the header's length does not depend on anything that grows.
 _HEADER_BYTES = 1 << 16
 _VALUES = {"version", "capacity", "num_envs", "alpha", "priorities", "frame_stack", "padding"}
 _FOREIGN = "it is not a replay memory's file, or its head is damaged"
@@ -41,8 +41,8 @@ _UNTRUE = "its head does not describe what follows it: it is damaged"
 
 
 def write(file: IO[bytes], state: Mapping[str, Any]) -> None:
-    """Write a `ReplayMemory.state_dict` to a binary file, from where it stands."""
-    # The widest first, as safetensors does: every array then starts at a multiple of its item's size.
+    """Write a `ReplayMemory.state_dict` to a binary file, at its current position."""
+    # The widest dtype first, as safetensors does, so that every array is aligned.
     names = [name for name, value in state.items() if isinstance(value, np.ndarray)]
     names.sort(key=lambda name: -state[name].itemsize)
     arrays = {name: np.ascontiguousarray(state[name], state[name].dtype.newbyteorder("<")) for name in names}
@@ -66,7 +66,7 @@ def write(file: IO[bytes], state: Mapping[str, Any]) -> None:
 
 
 def _chunks(head: bytes, *arrays: NDArray[Any]) -> Iterator[bytes]:
-    """The bytes in order, in pieces so small that they need little memory again."""
+    """Yield the bytes in pieces that are small enough to need little extra memory."""
     yield head
     for array in arrays:
         data = array.reshape(-1).view(np.uint8)
@@ -75,12 +75,12 @@ def _chunks(head: bytes, *arrays: NDArray[Any]) -> Iterator[bytes]:
 
 
 def read(file: IO[bytes]) -> dict[str, Any]:
-    """Read the state in a binary file that `write` made; arrays are views of its bytes.
+    """Read a state that `write` wrote to a binary file; the arrays are views of its bytes.
 
-    Takes the bytes that are there and no more, whatever the header says.
+    Needs no more memory than the file has bytes, whatever the header says.
 
     Raises:
-        ValueError: the file is of another kind or of a later version, cut short, or damaged.
+        ValueError: The file has another format or a later version, was cut short, or is damaged.
     """
     head = file.read(8)
     length = int.from_bytes(head, "little")
@@ -95,7 +95,7 @@ def read(file: IO[bytes]) -> dict[str, Any]:
         raise ValueError(f"it holds {metadata['format']!r}, expected {FORMAT!r}")
     if metadata["version"] not in _VERSIONS:
         raise ValueError(f"it is of format version {metadata['version']}, this acro reads versions 1 to {VERSION}")
-    # One byte more than there may be is enough to refuse a file without an end.
+    # One byte more than allowed is enough to refuse an endless file.
     end = _end(header)
     data = _read_up_to(file, end + 1)
     checksum = zlib.crc32(memoryview(data)[: end - 4], zlib.crc32(head + text))
@@ -109,7 +109,7 @@ def read(file: IO[bytes]) -> dict[str, Any]:
 
 
 def _parsed(text: str | bytes, refusal: str) -> dict[str, Any]:
-    """The JSON object in `text`, no name of which comes twice."""
+    """Return the JSON object in `text`; refuse a name that comes twice."""
     try:
         parsed = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
@@ -126,7 +126,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _end(header: Mapping[str, Any]) -> int:
-    """Where the arrays end, counted from the header's end: they must lie side by side, the checksum last."""
+    """Return the arrays' end, from the header's end on; they must be contiguous, with the checksum last."""
     end, last = 0, None
     try:
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
@@ -156,7 +156,7 @@ def _array(data: bytes | bytearray, entry: Mapping[str, Any]) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.frombuffer(data, dtype, math.prod(entry["shape"]), entry["data_offsets"][0])
         shaped: NDArray[Any] = array.reshape(entry["shape"])
-    except ValueError:  # More axes, or longer empty ones, than NumPy knows.
+    except ValueError:  # More axes, or longer empty axes, than NumPy allows.
         raise ValueError(_UNTRUE) from None
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return shaped.astype(native, copy=False)

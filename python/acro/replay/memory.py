@@ -1,4 +1,4 @@
-"""The replay memory: the newest transitions of one or many environments, drawn at random."""
+"""The replay memory: keeps the newest transitions of one or many environments and draws random batches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     import gymnasium
     from typing_extensions import Self
 
-# A named tuple's own constructor takes its fields one by one, in Python.
+# Faster than the constructor of a named tuple, which is Python code.
 _new = tuple.__new__
 
 
 class Batch(NamedTuple):
-    """Transitions as columns; the leading axes are the shape that was asked for.
+    """Transitions as columns, whose leading axes are the shape that `sample` was called with.
 
     With `n_step` above 1 a transition spans up to that many steps of one episode: `rewards` is their discounted sum,
     `next_obs` and `terminated` belong to the last of them. The target of a value is always
@@ -35,15 +35,15 @@ class Batch(NamedTuple):
     """
 
     obs: Any
-    """(..., *obs_shape) of the memory's dtype; (..., frame_stack, *obs_shape) where frames are stacked."""
+    """(..., *obs_shape) of the memory's dtype; (..., frame_stack, *obs_shape) if frames are stacked."""
     actions: Any
     """(..., *action_shape) of the memory's dtype."""
     rewards: Any
     """(...) float32."""
     next_obs: Any
-    """As `obs`."""
+    """Shape and dtype of `obs`."""
     discounts: Any
-    """(...) float32: gamma to the number of steps, 0 where the last one terminated."""
+    """(...) float32: gamma**k for k steps, 0 where the last one terminated."""
     terminated: Any
     """(...) bool."""
     indices: Any
@@ -75,24 +75,24 @@ class Batch(NamedTuple):
 
 @functools.cache
 def _from_numpy() -> Callable[[Any], Any]:
-    # Only who asks for tensors needs torch, and an import statement in a function costs 0.3 µs each time.
+    # The memory alone does not need torch, and an import statement in a function takes 0.3 µs every time.
     from torch import from_numpy
 
     return from_numpy
 
 
 class ReplayMemory(_rust.ReplayMemory):
-    """A fixed number of transitions of each environment, the newest ones.
+    """Keeps a fixed number of each environment's newest transitions.
 
-    A full memory forgets an environment's oldest transition for its newest. Every transition in it can be drawn.
-    Observations are stored once: `next_obs` is the `obs` of the following transition, and is kept aside only where
-    an episode ends, where a transition does not follow from the one before, and for the newest of each environment.
-    With `frame_stack` what is stored are single frames, and what is drawn are stacks, as Gymnasium's
+    In a full memory a new transition replaces the environment's oldest. Every transition can be drawn.
+    Each observation is stored once: `next_obs` is the `obs` of the following transition. It is stored separately where
+    an episode ends, where a transition does not follow the one before, and for each environment's newest transition.
+    With `frame_stack` single frames are stored and stacks are drawn, exactly as Gymnasium's
     `FrameStackObservation` would have shown them.
 
-    Any thread may call any method. After `os.fork` the child has a memory of its own, equal at that moment, whose
-    pages are copied as they are written; a fork waits for the calls of other threads. Pickling and copying copy
-    everything, a subclass's attributes included.
+    All methods are thread-safe. After `os.fork` the child has a copy of the memory,
+    whose pages are copied when they are written; a fork waits for other threads' calls. Pickling and copying copy
+    everything, including a subclass's attributes.
     """
 
     def __new__(
@@ -110,26 +110,26 @@ class ReplayMemory(_rust.ReplayMemory):
         frame_stack: SupportsIndex | None = None,
         padding: Literal["reset", "zero"] = "reset",
     ) -> Self:
-        """Make an empty memory; all of it is asked for now, but for final observations.
+        """Make an empty memory; all of it is allocated now, except final observations.
 
         Args:
             capacity: Transitions to keep; each environment gets `capacity // num_envs`.
-            obs_shape: One observation's shape; one frame's, where frames are stacked.
-            obs_dtype: One observation's dtype: a bool, integer or float one.
+            obs_shape: One observation's shape, or one frame's if frames are stacked.
+            obs_dtype: One observation's dtype, a bool, integer or float.
             action_shape: One action's shape.
             action_dtype: One action's dtype.
-            num_envs: Environments, each with a ring of its own.
+            num_envs: Number of environments; each has its own ring.
             seed: Where the stream of draws starts.
-            prioritized: Draw in proportion to priorities (Schaul et al. 2016), not uniformly.
-            alpha: The power that priorities are raised to: 0 draws uniformly, 1 in proportion.
-            frame_stack: Frames of one drawn observation, the newest last, on an axis before the frame's own; None
-                draws what was pushed, without such an axis.
-            padding: What is in a stack before an episode's first frame: "reset" repeats that frame, "zero" has zeros.
+            prioritized: Draw by priority (Schaul et al. 2016), not uniformly.
+            alpha: Exponent of the priorities; 0 draws uniformly, 1 in proportion to them.
+            frame_stack: Frames in one drawn observation, on an axis before the frame's own, the newest last; None
+                draws single observations without that axis.
+            padding: What a stack has before an episode's first frame: "reset" repeats that frame, "zero" has zeros.
 
         Raises:
-            ValueError: a number that makes no memory.
-            TypeError: a value of another kind.
-            MemoryError: the bytes cannot be had; the message says how many were asked for.
+            ValueError: A number is out of its range.
+            TypeError: A value has the wrong type.
+            MemoryError: There is not enough memory; the message says how many bytes are needed.
         """
         return super().__new__(
             cls,
@@ -166,18 +166,18 @@ class ReplayMemory(_rust.ReplayMemory):
         """Make an empty memory for the spaces of one environment.
 
         Args:
-            capacity: As for the class, and so the rest.
-            observation_space: A Box; of single frames, where the memory stacks them.
+            capacity: Transitions to keep; see the class, also for the other arguments.
+            observation_space: A Box; that of single frames if the memory stacks them.
             action_space: A Discrete, MultiDiscrete, MultiBinary or Box.
-            num_envs: Environments.
+            num_envs: Number of environments.
             seed: Where the stream of draws starts.
-            prioritized: Whether to draw in proportion to priorities.
-            alpha: The power that priorities are raised to.
-            frame_stack: Frames of one drawn observation, or None.
-            padding: What is in a stack before an episode's first frame.
+            prioritized: Draw by priority.
+            alpha: Exponent of the priorities.
+            frame_stack: Frames in one drawn observation, or None.
+            padding: What a stack has before an episode's first frame.
 
         Raises:
-            TypeError: a space of another kind.
+            TypeError: A space has the wrong type.
         """
         from gymnasium import spaces
 
@@ -201,11 +201,11 @@ class ReplayMemory(_rust.ReplayMemory):
 
     @property
     def prioritized(self) -> bool:
-        """Whether transitions are drawn in proportion to priorities."""
+        """Whether transitions are drawn by priority."""
         return self.alpha is not None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of all that decides what comes next: arrays, and plain values."""
+        """Return a copy of the whole state, as arrays and plain values."""
         columns = self._state()
         rows, finals = len(columns["rewards"]), int(columns["last"].sum())
         return {
@@ -217,34 +217,34 @@ class ReplayMemory(_rust.ReplayMemory):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become the memory whose `state_dict` this is.
+        """Load what `state_dict` returned.
 
         Raises:
-            ValueError: the state is not whole, contradicts itself, or is of a memory made otherwise than this one;
+            ValueError: The state is incomplete or inconsistent, or is of a memory with other arguments;
                 nothing is changed then.
         """
         self._restore(replay_state.checked(self, replay_state.upgraded(state)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file; `path` holds either what it held before, or all of it.
+        """Write the whole memory to `path`; if that fails, the file keeps its old content.
 
-        The file is described in `docs/file-format.md`: no pickle, and read by every later version. Takes as many
-        bytes of memory again as are filled.
+        `docs/file-format.md` describes the file: no pickle, and later versions can read it. Saving needs as many extra
+        bytes of memory as are in use.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: The file cannot be written.
         """
         with replacing(path) as file:
             replay_file.write(file, self.state_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Make the memory that was saved to `path`.
+        """Load the memory that was saved to `path`.
 
         Raises:
-            OSError: the file cannot be read.
-            ValueError: it is of another kind or a later version, cut short, or damaged.
-            MemoryError: the memory does not fit.
+            OSError: The file cannot be read.
+            ValueError: It has another format or a later version, was cut short, or is damaged.
+            MemoryError: There is not enough memory.
         """
         with open(path, "rb") as file:
             try:
@@ -257,7 +257,7 @@ class ReplayMemory(_rust.ReplayMemory):
         state = replay_state.upgraded(replay_file.read(file))
         replay_state.require(state)
         obs, actions, num_envs, alpha = state["obs"], state["actions"], state["num_envs"], state["alpha"]
-        # Before a memory of that size is made: the table of environments is as long as the file says it is.
+        # Checked before a memory is made, since the number of environments may be damaged.
         if len(state["counts"]) != num_envs:
             raise ValueError(f"it has {len(state['counts'])} counts for {num_envs} environments")
         memory = cls(
@@ -276,7 +276,7 @@ class ReplayMemory(_rust.ReplayMemory):
         return memory
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy through the bytes that `save` writes, and a subclass's attributes."""
+        """Pickle and copy by the bytes that `save` writes, and a subclass's attributes."""
         file = io.BytesIO()
         replay_file.write(file, self.state_dict())
         return _from_bytes, (type(self), file.getvalue()), self.__dict__ or None
@@ -308,7 +308,7 @@ def _shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     found = np.dtype(dtype)
-    # The one object that arrays of it have as well: who compares dtypes need not look inside.
+    # NumPy's own object for that dtype, so that comparisons of dtypes are fast.
     native: np.dtype[Any] = np.dtype(found.type)
     if native not in replay_file.DTYPES:
         raise ValueError(f"{name} must be a bool, integer or float dtype of at most 64 bits, got {found}")

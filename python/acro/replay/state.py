@@ -1,4 +1,4 @@
-"""A replay memory's state as a dict: what it must have to be loaded."""
+"""Checks of a replay memory's state dict."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _ARRAYS: dict[str, np.dtype[Any] | None] = {
 
 
 def plain(memory: _rust.ReplayMemory) -> dict[str, Any]:
-    """Return what a memory was made for, and the version of its states."""
+    """Return a memory's arguments and the version of its state."""
     own = {name: getattr(memory, name) for name in _PLAIN if name != "version"}
     return {"version": replay_file.VERSION, **own}
 
 
 def upgraded(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the state as this version has it: version 1 knew no stacks of frames."""
+    """Return the state in the current version's form; version 1 had no frame stacks."""
     if not isinstance(state, Mapping) or state.keys() & _SINCE_VERSION_2.keys():
         return state
     version = state.get("version")
@@ -46,11 +46,11 @@ def upgraded(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def require(state: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> None:
-    """Check that a state has the names it must have, and that its plain values are plain, and these if `own` is given.
+    """Check a state's names and its plain values, which must equal `own` if that is given.
 
     Raises:
-        TypeError: It is no dict.
-        ValueError: It does not have them.
+        TypeError: It is not a dict.
+        ValueError: A name is missing or unknown, or a value differs.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"{_REFUSED}it must be a dict, got {type(state).__name__}")
@@ -77,7 +77,7 @@ def _is_plain(name: str, value: Any) -> bool:
 
 
 def checked(memory: _rust.ReplayMemory, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state's columns, their dtypes and row shapes being those of the memory."""
+    """Return the state's columns, after checking that their dtypes and shapes are the memory's."""
     require(state, plain(memory))
     rows = {
         "obs": (memory.obs_dtype, memory.obs_shape),

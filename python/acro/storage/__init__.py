@@ -1,1 +1,1 @@
-"""Files that are whole at every instant, checkpoints."""
+"""Checkpoints, and files that are whole at every instant."""

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running any code from them."""
+"""Checkpoints: written completely or not at all, and read without running code from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning.fabric.plugins import CheckpointIO
 
 from acro.storage.files import replacing
 
-# Of what acro adds to a Lightning checkpoint. Files of an older version stay readable; newer ones are refused.
+# The version of what acro adds to a Lightning checkpoint. Older files stay readable; newer ones are refused.
 FORMAT_VERSION = 1
 FORMAT_KEY = "acro_format_version"
 
@@ -24,18 +24,18 @@ FORMAT_KEY = "acro_format_version"
 _SEAL = b"acro crc32 "
 _SEAL_DIGITS = 8
 _CHUNK_BYTES = 1 << 20
-# Of dicts and lists in each other; acro's own need 10.
+# The most levels of nested dicts and lists; acro's checkpoints need 10.
 _MAX_DEPTH = 50
 
 
 class DurableCheckpointIO(CheckpointIO):
-    """Saves through a temporary file, fsync and a rename; loads with `weights_only=True`, whatever is asked."""
+    """Saves through a temporary file, fsync and a rename; always loads with `weights_only=True`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`, which keeps its old content until the new one is on the disk.
+        """Write `checkpoint` to `path`, which keeps its old content until the new one is on disk.
 
         Raises:
-            OSError: The folder cannot be written or the disk is full; `path` is as it was.
+            OSError: The folder is not writable or the disk is full; `path` is unchanged.
         """
         if storage_options is not None:
             raise TypeError(f"storage_options={storage_options!r}: this CheckpointIO writes local files and takes none")
@@ -50,11 +50,11 @@ class DurableCheckpointIO(CheckpointIO):
         """Read a checkpoint of acro; see `read_checkpoint`."""
         if weights_only is False:
             raise ValueError("weights_only=False would run code from the file; acro's checkpoints never need it")
-        # As Lightning's own: what a GPU saved is read where there is none.
+        # As Lightning does it, so that a checkpoint from a GPU can be read without one.
         return read_checkpoint(path, map_location="cpu" if map_location is None else map_location)
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete `path` if it is there."""
+        """Delete `path` if it exists."""
         Path(path).unlink(missing_ok=True)
 
 
@@ -62,7 +62,7 @@ def _save(checkpoint: dict[str, Any], file: IO[bytes]) -> None:
     try:
         torch.save(checkpoint, file)
     except RuntimeError as error:
-        # torch ends its archive even after a failed write, and complains of that instead of the full disk.
+        # After a failed write torch still closes its archive, and raises for that instead of the full disk.
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
@@ -73,7 +73,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = 
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, foreign, hostile, or of a newer format.
+        ValueError: The file is damaged, is not acro's, has more than plain values, or has a newer format.
     """
     path = Path(path)
     if not path.is_file():
@@ -98,7 +98,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = 
     return checkpoint
 
 
-# What zipfile and torch raise for archives that are not what they seem.
+# What zipfile and torch raise for damaged archives.
 _DAMAGE = (
     AssertionError,
     AttributeError,
@@ -116,8 +116,8 @@ _DAMAGE = (
 
 
 def _seal(file: IO[bytes]) -> None:
-    """Give the zip archive in `file` a comment that holds the checksum of all before it."""
-    # An archive without a comment ends with the comment's length, two bytes of zero.
+    """Add a comment to the zip archive in `file` with the checksum of everything before it."""
+    # An archive without a comment ends with the comment's length, two zero bytes.
     file.seek(-2, os.SEEK_END)
     file.write(struct.pack("<H", len(_SEAL) + _SEAL_DIGITS) + _SEAL)
     size = file.tell()
@@ -125,7 +125,7 @@ def _seal(file: IO[bytes]) -> None:
 
 
 def _check_seal(path: Path) -> None:
-    """Raise BadZipFile unless every byte is as it was written; a file that Lightning wrote has no seal."""
+    """Raise BadZipFile unless the checksum matches; files that Lightning itself wrote have none."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END) - _SEAL_DIGITS
         if size < len(_SEAL):
@@ -136,7 +136,7 @@ def _check_seal(path: Path) -> None:
             if digits != b"%08x" % _checksum(file, size):
                 raise zipfile.BadZipFile("its checksum does not match; use another checkpoint")
             return
-        # An archive without a comment says so at its end; one that announces the seal and lacks it was cut short.
+        # An archive that announces the comment but does not have all of it was cut short.
         file.seek(-2, os.SEEK_END)
         if file.read() != b"\0\0":
             raise zipfile.BadZipFile("it has been cut short, or is no archive")
@@ -148,7 +148,7 @@ def _check_seal(path: Path) -> None:
 
 
 def _check_sizes(path: Path) -> None:
-    """Raise BadZipFile unless every member lies in the file as it is, so that reading takes no more than its size."""
+    """Raise BadZipFile if members are compressed or overlap, so that reading needs no more memory than the file."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any(
@@ -160,13 +160,13 @@ def _check_sizes(path: Path) -> None:
 
 
 def _check_content(checkpoint: Any, size: int) -> None:
-    """Raise a ValueError if what a file of `size` bytes holds unfolds to more: shared lists, repeated numbers."""
+    """Raise a ValueError if the values expand to more than the file's `size`: by shared lists or repeated numbers."""
     left = [(checkpoint, 0)]
     count = 0
     while left:
         value, depth = left.pop()
         count += 1
-        # Every value that a file holds takes a byte of it at least.
+        # Every value takes at least one byte of the file.
         if depth > _MAX_DEPTH or count > size:
             raise ValueError("its values are nested without end")
         if isinstance(value, dict):
@@ -180,7 +180,7 @@ def _check_content(checkpoint: Any, size: int) -> None:
 
 
 def _checksum(file: IO[bytes], size: int) -> int:
-    """Return the CRC-32 of the first `size` bytes; the file is left after them."""
+    """Return the CRC-32 of the first `size` bytes, and leave the file's position after them."""
     file.seek(0)
     checksum, left = 0, size
     while chunk := file.read(min(left, _CHUNK_BYTES)):

@@ -1,4 +1,4 @@
-"""Files that are whole at every instant."""
+"""Writes files that are whole at every instant."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import IO
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a binary file that takes the place of `path` when the block ends, and never before.
+    """Open a binary file that replaces `path` when the block ends.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and renamed. The permissions of a
-    `path` that is there are kept, and where it is a link, what it names is replaced. If the block or the disk fails,
-    the temporary file is removed and `path` stays as it was; a killed process leaves `path` whole. A pipe or a device
+    The bytes go to a temporary file in the same folder, which is flushed to disk and renamed. The permissions of an
+    existing `path` are kept, and if it is a link, its target is replaced. If the block or the disk fails,
+    the temporary file is removed and `path` is unchanged; a killed process leaves `path` whole. A pipe or a device
     gets the bytes when the block ends.
 
     Raises:
@@ -35,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             content.seek(0)
             shutil.copyfileobj(content, target)
         return
-    # A link stays a link: what it names is replaced.
+    # A link stays a link: its target is replaced.
     path = Path(os.path.realpath(path))
     file, temporary = _create_beside(path)
     try:
@@ -54,7 +54,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def _create_beside(path: Path) -> tuple[IO[bytes], Path]:
-    """Open a new file beside `path`, with the permissions of any new file; mkstemp gives it its owner's only."""
+    """Open a new file beside `path` with the usual permissions; mkstemp would allow its owner only."""
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
@@ -64,7 +64,7 @@ def _create_beside(path: Path) -> tuple[IO[bytes], Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` outlast a power cut, where the system lets a folder be opened."""
+    """Make a rename in `folder` survive a power cut, on systems where folders can be opened."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""State dicts between NumPy arrays and tensors: checkpoints hold tensors and plain values only."""
+"""Converts state dicts between NumPy arrays and tensors: checkpoints have tensors and plain values only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def to_tensors(state: Any) -> Any:
     A file of tensors and plain values loads with `torch.load(..., weights_only=True)`, which refuses arrays.
     """
     if isinstance(state, np.ndarray):
-        # Empty arrays may share one dangling address, and torch.save refuses an address of two dtypes.
+        # Empty arrays may share an address, and torch.save refuses an address with two dtypes.
         return torch.from_numpy(state if state.size else np.empty_like(state))
     if isinstance(state, dict):
         return {key: to_tensors(value) for key, value in state.items()}
