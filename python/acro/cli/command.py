@@ -1,4 +1,4 @@
-"""What every command does alike: its errors, its exit codes, its streams."""
+"""What all commands share: errors, exit codes and streams."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from types import FrameType
 
 import acro
 
-# What a user can get wrong; anything else is a bug, and shows its traceback.
+# Errors that a user can cause; any other error is a bug and shows its traceback.
 _USER_ERRORS = (argparse.ArgumentError, ImportError, MemoryError, OSError, TypeError, ValueError)
 
 
 def run_command(command: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:
-    """Call `command` with its arguments, and answer for all that can go wrong.
+    """Call `command`, and turn a user's mistakes into one sentence and an exit code.
 
     Args:
         command: Returns the exit code.
-        argv: The arguments; None takes the process's own.
+        argv: The arguments; None for those of the process.
 
     Returns:
-        The command's exit code; 2 after a user's mistake, told in one sentence; 130 after Ctrl-C.
+        The command's exit code, 2 after a user's mistake, 130 after Ctrl-C.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if "--version" in argv:
@@ -37,13 +37,13 @@ def run_command(command: Callable[[list[str]], int], argv: Sequence[str] | None)
         return 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that knows ASCII only shows a question mark in place of a sign.
+            # An ASCII terminal shows a question mark for other characters.
             stream.reconfigure(errors="replace")
     try:
         code = command(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough (`| head`). Python flushes once more when it ends, and would complain.
+        # The reader has closed the pipe (`| head`). Python flushes again when it exits, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -62,10 +62,10 @@ def run_command(command: Callable[[list[str]], int], argv: Sequence[str] | None)
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import libraries that take seconds: Ctrl-C waits, and Python looks for no garbage among what stays.
+    """Import libraries that take seconds: delay Ctrl-C, and suspend garbage collection.
 
     Raises:
-        KeyboardInterrupt: At the end, if it came; at once, if it came twice.
+        KeyboardInterrupt: At the end if Ctrl-C was pressed; at once if it was pressed twice.
     """
     is_first, collects = "torch" not in sys.modules, gc.isenabled()
     gc.disable()
@@ -74,7 +74,7 @@ def loading() -> Iterator[None]:
             yield
     finally:
         if is_first:
-            # Or the next search would go through all of it; at the end, what is left over is told from what leaked.
+            # Otherwise later collections would look through it all. Unfrozen at exit, where libraries check for leaks.
             gc.freeze()
             atexit.register(gc.unfreeze)
         if collects:
@@ -83,7 +83,7 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait: raised within PyTorch's own import, it aborts the process."""
+    """Delay Ctrl-C: a KeyboardInterrupt within PyTorch's import can abort the process."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler

@@ -1,4 +1,4 @@
-"""A checkpoint that is whole, and makes no sense: one sentence too."""
+"""Turns errors from a checkpoint with senseless content into one sentence."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What code finds that takes a state apart which somebody changed.
+# What loading a changed state can raise.
 _ODD = (AssertionError, AttributeError, LookupError, OverflowError, RecursionError, RuntimeError, TypeError)
 
 
 @contextmanager
 def blaming(checkpoint: Path | None, has_begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Blame the checkpoint that a run continues from, if there is one, for what goes wrong before training begins.
+    """Blame errors before training begins on the checkpoint that the run continues from, if there is one.
 
     Raises:
-        ValueError: In the place of an error that speaks of something else.
+        ValueError: The checkpoint cannot be continued; replaces the original error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Mistakes in a command line, told in one sentence."""
+"""Explains mistakes in a command line in one sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 
 def explain(parser: ArgumentParser, text: str) -> str | None:
-    """Return what jsonargparse found in one sentence; None where its own is one."""
+    """Return jsonargparse's error in one sentence; None if its own message is one."""
     unknown = re.match(r"unrecognized arguments: (--[\w.]+)", text)
     if unknown:
         return f"unrecognized arguments: {text.partition(': ')[2]}{_suggestion(parser, unknown[1])}"
@@ -28,13 +28,13 @@ def explain(parser: ArgumentParser, text: str) -> str | None:
 
 
 def explain_class(text: str) -> str | None:
-    """Return what a class says of its own arguments, alone, out of what all types say; None where none does."""
+    """Return the part of an error for a union of types that a class raised; None if there is none."""
     own = re.search(r"^ +- (?!Not a |Expected |Import |Problem )(\S.*)$", text, re.MULTILINE)
     return own[1] if own and text.startswith("Does not validate") else None
 
 
 def _suggestion(parser: ArgumentParser, unknown: str) -> str:
-    """Return "; did you mean ...?" for a mistyped option, by its spelling or its last part's."""
+    """Return "; did you mean ...?" for a mistyped option, by its spelling or its last part."""
     options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
     by_name = {option.rpartition(".")[2].lstrip("-"): option for option in options}
     name = unknown.rpartition(".")[2].lstrip("-")

@@ -1,4 +1,4 @@
-"""What `python -m acro.fit` takes beyond the classes' own settings; imports neither torch nor lightning."""
+"""Options of `python -m acro.fit` besides the classes' settings; imports neither torch nor lightning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USAGE = (
 DESCRIPTION = "Train a DQN agent; without arguments, one that swings Acrobot up."
 # The Trainer's own defaults suit larger networks.
 TRAINER_DEFAULTS: dict[str, Any] = {
-    # Networks this small are no faster on a GPU, and "auto" would take it.
+    # Small networks are not faster on a GPU, which "auto" would take.
     "accelerator": "cpu",
     "devices": 1,
     "max_epochs": 30,
@@ -32,7 +32,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 class Option(NamedTuple):
-    """One argument of the command line; a default of False without a metavar makes a switch of it."""
+    """A command-line option; with the default False and no metavar it is a switch."""
 
     name: str
     type: Any
@@ -42,12 +42,12 @@ class Option(NamedTuple):
 
     @property
     def is_switch(self) -> bool:
-        """Whether it takes no value."""
+        """Whether the option takes no value."""
         return not self.metavar
 
 
 def preset_names() -> list[str]:
-    """Return the names that `--preset` takes."""
+    """Return the names of the presets."""
     return sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
 
 
@@ -55,7 +55,7 @@ def read_preset(name: str) -> dict[str, Any]:
     """Return the settings of a preset.
 
     Raises:
-        ValueError: There is no such preset.
+        ValueError: There is no preset of that name.
     """
     if name not in preset_names():
         raise ValueError(f"--preset {name}: no such preset; there are {', '.join(preset_names())}")
@@ -64,18 +64,18 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def preset_of(env_id: str) -> str | None:
-    """Return the preset whose environment is `env_id`, the plainest where there are several; None without one."""
+    """Return the preset for the environment `env_id`, the one with the shortest name if there are several, or None."""
     fitting = [name for name in preset_names() if read_preset(name)["data"]["env_id"] == env_id]
     return min(fitting, key=len, default=None)
 
 
 def asked_preset(preset: str | None, argv: Sequence[str], env_id: str | None) -> str | None:
-    """Return the preset whose settings are the defaults; None for the classes' own.
+    """Return the preset whose settings are the defaults; None for the classes' own defaults.
 
     Args:
-        preset: The one that was found, in the command line or in a configuration file.
+        preset: The preset in the command line or a configuration file.
         argv: The command line.
-        env_id: The environment that was named.
+        env_id: The environment in the command line or a configuration file.
 
     Raises:
         ValueError: The command line and a configuration file name different ones.
@@ -88,7 +88,7 @@ def asked_preset(preset: str | None, argv: Sequence[str], env_id: str | None) ->
 
 
 def asked_files(argv: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the presets that `argv` names, and what is in its configuration files."""
+    """Return the presets named in `argv`, and the content of its configuration files."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--preset", action="append", default=[])
     parser.add_argument("-c", "--config", action="append", default=[])

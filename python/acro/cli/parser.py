@@ -1,4 +1,4 @@
-"""The command line of `python -m acro.fit`: what it takes, and the run that it makes of it."""
+"""Parses the command line of `python -m acro.fit` and makes the run."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ from acro.storage.files import replacing
 
 @contextmanager
 def prepared(argv: Sequence[str], run: Run | None = None) -> Iterator[FitCLI]:
-    """Parse and check everything, then make and lock the run's folder; nothing is written before.
+    """Parse and check everything, then make and lock the run's folder; before that, nothing is written.
 
     Args:
         argv: The command line.
-        run: The folder of a new run; None takes the next one of its name.
+        run: The folder of a new run; None for the next free one.
 
     Raises:
         ValueError: The arguments make no sense together, or the Trainer does not take them.
@@ -66,7 +66,7 @@ def prepared(argv: Sequence[str], run: Run | None = None) -> Iterator[FitCLI]:
 
 
 def checked_settings(argv: Sequence[str]) -> dict[str, Any]:
-    """Return every setting of the run that `argv` would make, which is made as far as its Trainer; writes nothing.
+    """Return all settings of the run that `argv` describes, after making everything but its files.
 
     Raises:
         ValueError: The arguments make no sense together, or the Trainer does not take them.
@@ -79,7 +79,7 @@ def checked_settings(argv: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def _mistakes_told() -> Iterator[None]:
-    """Tell what Lightning and jsonargparse find wrong in one sentence."""
+    """Turn errors of Lightning and jsonargparse into one sentence."""
     _quieten_lightning()
     try:
         yield
@@ -96,18 +96,18 @@ def _mistakes_told() -> Iterator[None]:
 
 
 def _quieten_lightning() -> None:
-    """Keep Lightning's advertisements and tips out."""
+    """Hide Lightning's advertisements and tips."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    # What was asked for by --trainer.profiler.
+    # The output of --trainer.profiler.
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
-    # The device was chosen: the CPU, unless --trainer.accelerator names another.
+    # The CPU is acro's default, and --trainer.accelerator chooses another device.
     warnings.filterwarnings("ignore", "GPU available but not used")
-    # A resumed run's is not, and should not be.
+    # A resumed run's folder is not empty, and should not be.
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
-    # A run may be continued without its GIFs.
+    # A run may continue without its GIF callback.
     warnings.filterwarnings("ignore", r"Be aware that when using `ckpt_path`, callbacks used to create")
-    # Lightning 2.6 on torch 2.15: its own use of a deprecated name, nothing that a user could mend.
+    # Lightning 2.6 uses a name that torch 2.15 deprecates, which a user cannot change.
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
 
 
@@ -116,10 +116,10 @@ class FitCLI(LightningCLI):
 
     Attributes:
         run: The run's folder, locked.
-        checkpoint: What the run continues from; None in a new one.
-        ckpt_path: Where that was read.
+        checkpoint: The content of the checkpoint to continue from; None in a new run.
+        ckpt_path: The path of that checkpoint.
         interrupts: Knows which signal stopped the run.
-        curve: Knows every evaluation.
+        curve: Has all evaluations.
     """
 
     def __init__(self, args: Sequence[str], new_run: Run | None = None) -> None:
@@ -135,7 +135,7 @@ class FitCLI(LightningCLI):
             Experience,
             run=False,
             args=list(args),
-            # Lightning's own would write in place, and a killed process leave half a file.
+            # Lightning's own writes in place, and a killed process would leave half a file.
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -151,7 +151,7 @@ class FitCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add acro's own arguments, and tie the network's sizes to the environment."""
+        """Add acro's own options, and link the network's sizes to the environment."""
         for option in OPTIONS:
             kind = {"action": "store_true"} if option.is_switch else {"type": option.type, "default": option.default}
             parser.add_argument(f"--{option.name}", help=option.help, **kind)
@@ -164,7 +164,7 @@ class FitCLI(LightningCLI):
             parser.link_arguments("seed_everything", seeded, compute_fn=_plain_seed)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse twice: first what was given, which says whose settings are the defaults; then everything."""
+        """Parse twice: first what was given, to find the preset that has the defaults; then everything."""
         try:
             self.config = self._parse(parser, args)
         except Exception as error:
@@ -174,7 +174,7 @@ class FitCLI(LightningCLI):
             raise ValueError(explained) from error
 
     def _parse(self, parser: LightningArgumentParser, args: list[str]) -> Namespace:
-        # The seed's link must find one.
+        # The link of the seeds needs one.
         asked = [argument for argument in args if not argument.startswith("--print_config")]
         given = parser.parse_args(["--seed_everything=0", *asked], defaults=False)
         env_id, ckpt_path = given.get("data.env_id"), given.get("ckpt_path")
@@ -197,7 +197,7 @@ class FitCLI(LightningCLI):
         return parser.parse_args(args)
 
     def before_instantiate_classes(self) -> None:
-        """Set the threads; a saved configuration says nothing of resuming."""
+        """Set torch's threads; leave options for resuming out of the saved configuration."""
         torch.set_num_threads(self.config["torch_threads"])
         self.config["ckpt_path"] = None
         self.config["trust_config"] = self.config["debug"] = False
@@ -206,11 +206,11 @@ class FitCLI(LightningCLI):
 
     @property
     def needs_trust(self) -> bool:
-        """Whether continuing this run means importing code that is neither acro's nor Lightning's."""
+        """Whether continuing this run may import code that is neither acro's nor Lightning's."""
         return next(foreign_names(yaml.safe_load(self.config_text)), None) is not None
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Return a Trainer that writes into the run's folder, which is made once all else was found to be right."""
+        """Return a Trainer that writes into the run's folder, which is made after all checks have passed."""
         experience, model, config = self.datamodule, self.model, self.config
         if self.checkpoint is not None:
             with blaming(self.ckpt_path):
@@ -218,7 +218,7 @@ class FitCLI(LightningCLI):
                 experience.check_resumable(self.checkpoint)
                 steps = env_steps_of(self.checkpoint)
             _check_length(config["trainer"]["max_epochs"], experience.steps_per_epoch, steps)
-        # Asks for the memory, which may not be had.
+        # Allocates the memory, which may fail.
         experience.setup("fit")
         try:
             name = folder_name(config["name"] or config["preset"] or config["data"]["env_id"])
@@ -247,14 +247,14 @@ class FitCLI(LightningCLI):
         given["default_root_dir"] = str(self.run.folder)
         given["plugins"] = [*_listed(given["plugins"]), DurableCheckpointIO()]
         if SLURMEnvironment.detect():
-            # A requeue would start another run beside this one; docs/resuming.md says how a job continues its own.
+            # A requeued job would start another run; docs/resuming.md says how it can continue its own.
             given["plugins"].append(SLURMEnvironment(auto_requeue=False))
         given["logger"] = self._loggers(given["logger"])
         trainer: L.Trainer = super().instantiate_trainer(**kwargs)
         return trainer
 
     def _loggers(self, given: Any) -> list[Any]:
-        """Return `metrics.csv` first, whose folder is then the Trainer's own, and TensorBoard or what was given."""
+        """Return the logger of `metrics.csv` first, since the Trainer uses its folder, then the others."""
         root, name, version = self.run.root, self.run.name, self.run.version
         resumed_step = None if self.checkpoint is None else env_steps_of(self.checkpoint)
         metrics = MetricsCSV(root, name, version, resume_step=resumed_step)
@@ -262,7 +262,7 @@ class FitCLI(LightningCLI):
             return [metrics]
         if given not in (None, True):
             return [metrics, *_listed(given)]
-        # TensorBoard drops what is at `purge_step` too.
+        # TensorBoard also drops events at `purge_step` itself.
         purge_step = None if resumed_step is None else resumed_step + 1
         return [metrics, Events(root, name, version, default_hp_metric=False, purge_step=purge_step)]
 
@@ -273,12 +273,12 @@ class FitCLI(LightningCLI):
         if given["enable_checkpointing"] is False:
             return shown
         config = SaveConfig(self.run.config, self.config_text)
-        # `SaveBest` before `SaveLast`: what last.ckpt says of the best one must be up to date.
+        # `SaveBest` before `SaveLast`, whose checkpoint has the best mean in it.
         return [*shown, config, SaveBest(self.run.best_checkpoint), SaveLast(self.run.last_checkpoint)]
 
 
 class CheckedCLI(FitCLI):
-    """What `FitCLI` parses and makes, but for the run's folder and what writes into it."""
+    """`FitCLI` without the run's folder and without anything that writes into it."""
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Return a Trainer that writes nothing."""
@@ -289,20 +289,20 @@ class CheckedCLI(FitCLI):
 
 
 class SaveConfig(L.Callback):
-    """Write every setting into the run's folder, so that a resumed run has the same; a refused one writes nothing."""
+    """Write all settings into the run's folder, for resuming; a refused resume writes nothing."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.text = text
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write, now that the checkpoint was found to fit."""
+        """Write the file; the checkpoint has been checked by now."""
         with replacing(self.path) as file:
             file.write(self.text.encode())
 
 
 def describe_start(cli: FitCLI) -> str:
-    """Return what a run is about to do, in one line."""
+    """Return one line that says what the run is about to do."""
     experience, trainer = cli.datamodule, cli.trainer
     steps = "" if trainer.max_epochs in (None, -1) else f" · {trainer.max_epochs * experience.steps_per_epoch} steps"
     start = "" if cli.checkpoint is None else f", resumed at step {env_steps_of(cli.checkpoint)}"
@@ -312,7 +312,7 @@ def describe_start(cli: FitCLI) -> str:
 
 
 def env_steps_of(checkpoint: dict[str, Any]) -> int:
-    """Return the environment steps that `checkpoint` has behind it; 0 without an `Experience` in it."""
+    """Return the environment steps in `checkpoint`; 0 if it has no `Experience`."""
     experience = checkpoint.get(Experience.__qualname__)
     return 0 if experience is None else int(experience["collector"]["env_steps"])
 

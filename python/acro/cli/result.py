@@ -1,4 +1,4 @@
-"""How good a run became: what the held-out episodes returned, as a line and as result.json."""
+"""Reports the result of a run, the returns of held-out episodes, as a line and as result.json."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ logger = logging.getLogger("acro")
 
 
 def play_held_out(cli: FitCLI, seconds: float) -> str:
-    """Play the best checkpoint from starts that never served to choose it, and keep the result.
+    """Play the best checkpoint from held-out starts, and write the result.
 
     Args:
-        cli: The run, trained to its end.
-        seconds: What this process took for it.
+        cli: The finished run.
+        seconds: The time that this process took.
 
     Returns:
         The result in one line.
@@ -60,7 +60,7 @@ def describe(evaluation: Evaluation) -> str:
 
 
 def as_table(evaluation: Evaluation, env_id: str) -> str:
-    """Return an evaluation in a line for each number."""
+    """Return an evaluation with a line for each number."""
     returns, threshold = evaluation.returns, reward_threshold(env_id)
     rows = {
         "mean": f"{evaluation.mean:.1f} ± {evaluation.standard_error:.1f} (standard error)",
@@ -76,7 +76,7 @@ def as_table(evaluation: Evaluation, env_id: str) -> str:
 
 
 def as_json(evaluation: Evaluation, env_id: str) -> str:
-    """Return an evaluation as JSON, with every return; `solved` is the share of episodes, null without a threshold."""
+    """Return an evaluation as JSON, with all returns; `solved` is a share of episodes, or null without a threshold."""
     returns, threshold = evaluation.returns, reward_threshold(env_id)
     return json.dumps(
         {
@@ -96,14 +96,14 @@ def as_json(evaluation: Evaluation, env_id: str) -> str:
 
 
 def solved_step(threshold: float | None, evaluations: Sequence[tuple[int, float]]) -> int | None:
-    """Return the step of the first evaluation (step, mean) whose mean is at least `threshold`; None without one."""
+    """Return the step of the first evaluation (step, mean) whose mean is at least `threshold`, or None."""
     if threshold is None:
         return None
     return next((step for step, mean in evaluations if mean >= threshold), None)
 
 
 def describe_solved(threshold: float | None, step: int | None) -> str:
-    """Return when the task was solved, as the end of a line; empty where nothing says what counts as solved."""
+    """Return when the task was solved, as the end of a line; empty if it has no threshold."""
     if threshold is None:
         return ""
     return f"; not solved (>= {threshold:g})" if step is None else f"; solved (>= {threshold:g}) at step {step}"
@@ -114,12 +114,12 @@ def write_result(path: Path, evaluation: Evaluation, config: Mapping[str, Any], 
 
     Args:
         path: The file.
-        evaluation: Of the held-out episodes.
-        config: The run's settings, as config.yaml has them.
-        facts: More of the run: its environment, steps and seconds.
+        evaluation: The evaluation of the held-out episodes.
+        config: The run's settings, as in config.yaml.
+        facts: The run's environment, steps and seconds.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     settings = json.dumps(comparable_settings(config), sort_keys=True, default=str)
     result = {
@@ -133,7 +133,7 @@ def write_result(path: Path, evaluation: Evaluation, config: Mapping[str, Any], 
         "returns": evaluation.returns.tolist(),
         "lengths": evaluation.lengths.tolist(),
         "seed": config.get("seed_everything"),
-        # Equal for runs that differ in nothing but the seed and what they show.
+        # Equal for runs that only differ in the seed and in what they show.
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
         "versions": versions(),
     }

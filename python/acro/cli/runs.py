@@ -1,4 +1,4 @@
-"""Run folders: `<root>/<name>/version_N`, one a run, written by one process."""
+"""Run folders: `<root>/<name>/version_N`, one for each run, written by one process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"version_(\d+)")
 _LOCK = ".lock"
-# Settings that change nothing of what a run computes, and the seed, in which runs of one experiment differ.
+# The seed, and settings that do not change what a run computes: runs of one experiment may differ in them.
 _INCOMPARABLE = {
     "ckpt_path",
     "config",
@@ -37,13 +37,13 @@ _INCOMPARABLE = {
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run's files are."""
+    """The paths of a run's files."""
 
     root: Path
     name: str
     version: str
     made: tuple[Path, ...] = ()
-    """Folders above its own that were made for it."""
+    """Folders above the run's own that were made for it."""
 
     @property
     def folder(self) -> Path:
@@ -52,30 +52,30 @@ class Run:
 
     @property
     def config(self) -> Path:
-        """Every setting of the run."""
+        """The file with all settings of the run."""
         return self.folder / "config.yaml"
 
     @property
     def result(self) -> Path:
-        """What the held-out episodes returned."""
+        """The file with the returns of the held-out episodes."""
         return self.folder / "result.json"
 
     @property
     def last_checkpoint(self) -> Path:
-        """What a resumed run continues from."""
+        """The checkpoint that a resumed run continues from."""
         return self.folder / "checkpoints" / "last.ckpt"
 
     @property
     def best_checkpoint(self) -> Path:
-        """The weights of the best evaluation so far, without the replay memory."""
+        """The checkpoint of the best evaluation so far, without the replay memory."""
         return self.folder / "checkpoints" / "best.ckpt"
 
     @classmethod
     def new(cls, root: Path, name: str) -> Run:
-        """Make the folder of a run after the newest under `root`; no other process can get the same.
+        """Make the folder of the next run under `root`; no other process can get the same one.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: The folder cannot be made.
         """
         parent = root / name
         made = tuple(path for path in (parent, *parent.parents) if not path.exists())
@@ -94,7 +94,7 @@ class Run:
         """Return the newest run under `root` that has a checkpoint to continue from.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such run.
         """
         for version in sorted(_versions(root / name), reverse=True):
             run = cls(root, name, f"version_{version}")
@@ -104,16 +104,16 @@ class Run:
 
     @classmethod
     def of_checkpoint(cls, path: Path) -> Run | None:
-        """Return the run whose `checkpoints/` folder holds `path`; None where it stands somewhere else."""
+        """Return the run whose `checkpoints/` folder has `path` in it; None if it is elsewhere."""
         folder = path.resolve().parent.parent
         run = cls(folder.parent.parent, folder.parent.name, folder.name)
         return run if run.config.is_file() and path.resolve().parent.name == "checkpoints" else None
 
     def lock(self) -> BaseFileLock:
-        """Keep other processes from writing into the folder until the lock is released, or this process ends.
+        """Lock the folder against other processes until the lock is released or this process ends.
 
         Raises:
-            BlockingIOError: Another process writes into it.
+            BlockingIOError: Another process has the lock.
         """
         lock = FileLock(self.folder / _LOCK)
         try:
@@ -125,7 +125,7 @@ class Run:
         return lock
 
     def discard(self) -> None:
-        """Remove the folder if nothing was written into it, and the ones that were made for it."""
+        """Remove the folder if it is empty, and the folders above that were made for it."""
         if {path.name for path in self.folder.glob("*")} <= {_LOCK}:
             with contextlib.suppress(OSError):
                 (self.folder / _LOCK).unlink(missing_ok=True)
@@ -133,7 +133,7 @@ class Run:
                     folder.rmdir()
 
     def clear(self) -> None:
-        """Delete what an attempt left that never saved a checkpoint; the lock must be held."""
+        """Delete the files of an attempt that never saved a checkpoint; the lock must be held."""
         for path in self.folder.glob("*"):
             if path.name != _LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -150,7 +150,7 @@ def folder_name(env_id: str) -> str:
 
 
 def comparable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return by dotted name the settings in which seeds of one experiment agree."""
+    """Return, by dotted name, the settings that are the same for all seeds of an experiment."""
     return {name: value for name, value in _flat(config).items() if name not in _INCOMPARABLE}
 
 

@@ -1,4 +1,4 @@
-"""What a sweep is to do: the command line of `python -m acro.sweep`, or its YAML file."""
+"""Describes a sweep, from the command line of `python -m acro.sweep` or a YAML file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acro.cli.trust import foreign_names
 from acro.cluster.space import Dimension, space_of, split
 from acro.cluster.trials import Trial, grid_of, group_name
 
-# Settings of one run that mean nothing in a sweep, and what to do instead.
+# Settings of a run that have no meaning in a sweep, and what to do instead.
 _REFUSED = {
     "ckpt_path": "a sweep goes on with --resume FOLDER",
     "print_config": "print a run's with python -m acro.fit --print_config",
@@ -37,15 +37,15 @@ examples:
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be tried.
+    """What a sweep tries.
 
     Attributes:
-        seeds: Each configuration is trained with each of them.
-        grid: Values by setting, of which every combination is tried.
-        search: By setting, what its values are drawn from.
-        trials: Configurations that a search tries.
-        asha: Stop configurations that do worse than others, early.
-        settings: What all trials share, by dotted name, as it would be typed.
+        seeds: The seeds that each configuration is trained with.
+        grid: Values by setting; every combination is tried.
+        search: By setting, the distribution of its values.
+        trials: Number of configurations that a search tries.
+        asha: Stop configurations early that do worse than others.
+        settings: The settings of all trials, by dotted name, as they would be typed.
     """
 
     seeds: list[int] = field(default_factory=lambda: [0])
@@ -87,14 +87,14 @@ class Study:
         return space_of(self.search)
 
     def arguments(self, chosen: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the command line of `acro.fit` for a configuration, but for its seed."""
+        """Return the command line of `acro.fit` for a configuration, without the seed."""
         return tuple(f"--{name}={value}" for name, value in {**self.settings, **chosen}.items())
 
     def to_check(self) -> list[tuple[str, ...]]:
-        """Return command lines in which every value that is to be tried, or bounds it, stands at least once."""
+        """Return command lines that have every value of the grid and every bound of the search at least once."""
         if self.grid:
             combinations = grid_of(self.grid)
-            # Every value once, beside the first of the others: of all combinations there may be very many.
+            # Each value with the first ones of the other settings: there may be very many combinations.
             first = combinations[0]
             chosen = [first, *({**first, name: value} for name, values in self.grid.items() for value in values[1:])]
         else:
@@ -106,32 +106,32 @@ class Study:
         return [self.arguments(each) for each in chosen]
 
     def trials_of(self, folder: Path, plain: str, chosen: Mapping[str, str]) -> list[Trial]:
-        """Return the trials of one configuration, one a seed."""
+        """Return the trials of a configuration, one for each seed."""
         group, arguments = group_name(chosen, plain), self.arguments(chosen)
         return [Trial(folder, group, seed, dict(chosen), arguments) for seed in self.seeds]
 
     def all_trials(self, folder: Path, plain: str) -> list[Trial]:
-        """Return the trials of seeds or of a grid, in order; a search's are drawn one after another."""
+        """Return the trials of seeds or a grid, in order; those of a search are drawn later."""
         return [trial for chosen in grid_of(self.grid) for trial in self.trials_of(folder, plain, chosen)]
 
     def foreign_name(self) -> tuple[str, str] | None:
-        """Return a setting and what it names that would make somebody else's code run; None without."""
+        """Return a setting, and its text, that would run code outside of acro and Lightning; None if there is none."""
         values = {name: [value] for name, value in self.settings.items()} | self.grid
         values |= {dimension.name: dimension.examples() for dimension in self.space}
         given = ((name, value) for name, found in values.items() for value in found if name != "config")
         return next((found for name, value in given for found in foreign_names(yaml.safe_load(value), name)), None)
 
     def text(self) -> str:
-        """Return it as YAML, which `read_study` takes."""
+        """Return the study as YAML, for `read_study`."""
         return yaml.safe_dump(asdict(self), sort_keys=False)
 
 
 def read_study(path: Path) -> Study:
-    """Return what a YAML file says: `Study`'s own names, and `model`, `data` and `trainer` as in a run's config.yaml.
+    """Read a YAML file with the names of `Study`, and `model`, `data` and `trainer` as in a run's config.yaml.
 
     Raises:
-        ValueError: It says something else.
-        OSError: It cannot be read.
+        ValueError: The file is not such a YAML file.
+        OSError: The file cannot be read.
     """
     try:
         found = yaml.safe_load(path.read_text()) or {}
@@ -163,7 +163,7 @@ def read_study(path: Path) -> Study:
 
 
 def sweep_parser() -> argparse.ArgumentParser:
-    """Return what parses a sweep's own arguments, and leaves those of a run."""
+    """Return the parser of a sweep's own arguments, which leaves those of a run."""
     parser = argparse.ArgumentParser(
         prog="python -m acro.sweep",
         description=_DESCRIPTION,
@@ -200,11 +200,11 @@ def sweep_parser() -> argparse.ArgumentParser:
 
 
 def asked_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:
-    """Return what the command line asks for, which a file may have begun to say.
+    """Return the study of the command line, on top of a study file if one is given.
 
     Args:
-        arguments: Of the sweep's own parser.
-        rest: Settings of a run.
+        arguments: The arguments that the sweep's parser found.
+        rest: The remaining arguments, settings of a run.
     """
     base = Study() if arguments.sweep is None else read_study(arguments.sweep)
     settings = {**base.settings, **_settings(rest)}

@@ -1,4 +1,4 @@
-"""A sweep's folder: its study, the trials in it, and what they came to."""
+"""A sweep's folder: its study, its trials, and their outcomes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from acro.storage.files import replacing
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """Where a sweep's files are.
+    """The paths of a sweep's files.
 
     Attributes:
         path: The folder.
-        study: What is tried in it.
-        plain: Name of the configuration where only seeds differ.
+        study: The study that is tried in it.
+        plain: Name of the configuration if only seeds differ.
     """
 
     path: Path
@@ -44,9 +44,9 @@ class SweepFolder:
 
     @classmethod
     def new(cls, path: Path, study: Study, plain: str) -> SweepFolder:
-        """Write down what is to be tried in an empty folder."""
+        """Write the study into an empty folder."""
         if "config" in study.settings:
-            # A later change of the file must not change what a resumed sweep trains.
+            # A later change of the file must not change a resumed sweep.
             study.settings["config"] = str(shutil.copy(study.settings["config"], path / "config.yaml"))
         with replacing(path / "study.yaml") as file:
             file.write(study.text().encode())
@@ -54,29 +54,29 @@ class SweepFolder:
 
     @staticmethod
     def read(path: Path) -> Study:
-        """Return what is tried in a folder.
+        """Return the sweep in a folder.
 
         Raises:
-            FileNotFoundError: No sweep is there.
-            ValueError: What it says is damaged.
+            FileNotFoundError: There is no sweep in it.
+            ValueError: The study is damaged.
         """
         if not (path / "study.yaml").is_file():
             raise FileNotFoundError(f"--resume {path}: no sweep is there, it has no study.yaml")
         return read_study(path / "study.yaml")
 
     def trials(self) -> list[Trial]:
-        """Return all trials of seeds and grids; of a search, those that have begun, with the seeds beside them."""
+        """Return all trials of seeds and grids; of a search, all seeds of the configurations that have begun."""
         if not self.study.search:
             return self.study.all_trials(self.path, self.plain)
         found = sorted(self.path.glob(f"*/{SETTINGS}"), key=lambda path: path.stat().st_mtime_ns)
         return [trial for path in found for trial in self.make_trials(yaml.safe_load(path.read_text()))]
 
     def make_trials(self, chosen: Mapping[str, str]) -> list[Trial]:
-        """Return the trials of one configuration."""
+        """Return the trials of a configuration."""
         return self.study.trials_of(self.path, self.plain, chosen)
 
     def groups(self) -> list[Group]:
-        """Return what the trials came to so far."""
+        """Return the outcomes of the trials so far."""
         return groups_of(
             [read_outcome(trial, read_seconds(trial.run_folder / "seconds.csv")) for trial in self.trials()]
         )
@@ -90,7 +90,7 @@ class SweepFolder:
         draw_curves(groups, title, [self.path / "curves.png", self.path / "curves.svg"])
         best = best_of(groups)
         if best is not None:
-            # Its seeds' settings are the same but for the seed; --seed_everything gives another one.
+            # Without a seed: all seeds have these settings, and --seed_everything gives one.
             with replacing(self.path / "best.yaml") as file:
                 file.write((best.finished[0].trial.run_folder / "config.yaml").read_bytes())
         write_report(
@@ -105,7 +105,7 @@ class SweepFolder:
         return f"{format_table(table_of(groups))}\n\n{EXPLANATION}"
 
     def describe(self) -> str:
-        """Return what is tried, in a few words."""
+        """Describe the study in a few words."""
         study, seeds = self.study, f"{len(self.study.seeds)} seed{'s' * (len(self.study.seeds) > 1)}"
         if study.search:
             return f"search over {', '.join(study.search)}: {study.trials} configurations, {seeds} each"
@@ -115,7 +115,7 @@ class SweepFolder:
         return seeds
 
     def command(self) -> str:
-        """Return the command line that asks for the same sweep."""
+        """Return the command line of the same sweep."""
         study = self.study
         words = [f"--{name}={value}" for name, value in study.settings.items()]
         words += [f"--grid={name}={','.join(values)}" for name, values in study.grid.items()]

@@ -1,4 +1,4 @@
-"""One trial of a sweep: the run that `acro.fit` makes, in a process that may have made others before."""
+"""Trains one trial of a sweep, the same run as `acro.fit`, in a process that may have trained others before."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from acro.cluster.outcomes import read_outcome
 from acro.cluster.trials import SETTINGS, Trial
 from acro.storage.files import replacing
 
-# A machine that was lost may hold the lock of its run until its processes have noticed.
+# A lost machine may hold the lock of its run until its processes notice.
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
-# Called after each epoch with environment steps, the last evaluation's mean and the best one's.
+# Called after each epoch with the environment steps, the last evaluation's mean and the best mean.
 Report = Callable[[int, float, float], None]
 
 
 def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> None:
-    """Train `trial` to its end, from its last checkpoint if it has one; report once more what a finished one came to.
+    """Train `trial` to its end, from its last checkpoint if it has one; of a finished trial, report the result again.
 
-    A run that fails leaves `error.txt`, with a traceback. Call it in any thread.
+    A run that fails leaves `error.txt` with a traceback. This can be called in any thread.
 
     Args:
-        trial: What to train.
-        report: Called after each epoch; where it raises SystemExit, the run is stopped for better ones.
-        is_stopping: Asked between rounds; from its first True on, the run saves and ends.
+        trial: The trial to train.
+        report: Called after each epoch; it raises SystemExit to stop a run that does worse than others.
+        is_stopping: Called between rounds; when it returns True, the run saves and ends.
     """
     run = Run(trial.folder, trial.group, trial.version)
     if is_stopping():
         return
     if run.result.is_file():
-        # A search may draw settings that were drawn before, and learns from them what they came to.
+        # A search may draw the same settings again, and then learns from the same result.
         best = read_outcome(trial, []).best_point
         if best is not None:
             report(best.step, best.mean, best.mean)
         return
     arguments = [*trial.arguments, f"--seed_everything={trial.seed}"]
     if run.last_checkpoint.is_file():
-        # What the folder names was named by the sweep's own arguments, which `acro.sweep --resume` checks.
+        # The folder's names come from the sweep's own arguments, which `acro.sweep --resume` checks.
         arguments += [f"--ckpt_path={run.last_checkpoint}", "--trust_config"]
     run.folder.mkdir(parents=True, exist_ok=True)
     with replacing(run.folder.parent / SETTINGS) as file:
@@ -66,13 +66,13 @@ def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> 
     except SystemExit:
         trial.pruned.touch()
         raise
-    except Exception:  # An environment is anybody's code; the other trials go on.
+    except Exception:  # Environments run other people's code; the other trials continue.
         run.folder.mkdir(parents=True, exist_ok=True)
         trial.error.write_text(traceback.format_exc())
 
 
 class Follower(L.Callback):
-    """Reports a run's epochs, and stops it between rounds when it is asked to."""
+    """Reports a run's epochs, and stops the run between rounds when `is_stopping` says so."""
 
     def __init__(self, curve: LearningCurve, report: Report, is_stopping: Callable[[], bool]) -> None:
         self._curve = curve
@@ -81,7 +81,7 @@ class Follower(L.Callback):
         self._asked_at = 0.0
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Stop as after SIGTERM, for which no thread but the main one can wait."""
+        """Stop as after SIGTERM, which only the main thread can handle."""
         now = time.monotonic()
         if now - self._asked_at > _POLL_SECONDS:
             self._asked_at = now
@@ -89,7 +89,7 @@ class Follower(L.Callback):
                 trainer._signal_connector.received_sigterm = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report, now that the epoch's checkpoint is saved."""
+        """Report the epoch, after its checkpoint was saved."""
         means = [mean for _, mean in self._curve.evaluations]
         if means:
             self._report(experience_of(trainer).env_steps, means[-1], max(means))
@@ -100,7 +100,7 @@ def _train(cli: FitCLI, follower: Follower) -> None:
         cli.run.clear()
     cli.run.remove_leftovers()
     resumed_step = None if cli.checkpoint is None else env_steps_of(cli.checkpoint)
-    # The clock is the first, the follower the last: what checkpoints cost is training's, and they are saved before.
+    # The clock comes first, so that saving checkpoints counts as training; the reports come after the save.
     callbacks = cast(Any, cli.trainer).callbacks
     callbacks.insert(0, TrainingClock(cli.run.folder / "seconds.csv", resumed_step))
     callbacks.append(follower)

@@ -1,4 +1,4 @@
-"""What a run folder may name: its config.yaml is data, and runs nothing of anybody's."""
+"""Checks that a run folder's config.yaml names no foreign code, so that reading it runs none."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import yaml
 
 _TRUSTED = ("acro", "gymnasium", "lightning", "torch")
 _IMPORTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-# Plain paths and names, which nothing imports.
+# Plain paths and names, which are never imported.
 _PLAIN = {"ckpt_path", "name", "preset", "trainer.default_root_dir"}
 
 
 def check_trust(config: Path) -> None:
-    """Check that `config` names no code outside of acro, torch, lightning and gymnasium, and no further file.
+    """Check that `config` names no code outside of acro, torch, lightning and gymnasium, and no other file.
 
     Raises:
         ValueError: It does.
@@ -34,7 +34,7 @@ def check_trust(config: Path) -> None:
 
 
 def foreign_names(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (setting, text) for every text in `settings` that could make somebody else's code run."""
+    """Yield (setting, text) for every text in `settings` that could make foreign code run."""
     if isinstance(settings, dict):
         for key, value in settings.items():
             yield from foreign_names(value, f"{name}.{key}" if name else str(key))
@@ -50,7 +50,7 @@ def foreign_names(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _inner(text: str) -> list[Any] | dict[str, Any] | None:
-    """Return what jsonargparse would find in a text that is YAML itself; None in others."""
+    """Return the content of a text that jsonargparse would parse as YAML; None for other texts."""
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -64,5 +64,5 @@ def _is_foreign(text: str, name: str) -> bool:
         return bool(colon) and module.split(".")[0] not in _TRUSTED
     if _IMPORTED.fullmatch(text):
         return text.split(".")[0] not in _TRUSTED
-    # jsonargparse reads a file where its path stands in the place of a group of settings or of a class.
+    # jsonargparse reads a file whose path is given instead of a group of settings or a class.
     return "." not in name or os.path.isfile(text)

@@ -1,6 +1,6 @@
-"""What `python -m acro.fit --help` prints, out of the sources that describe the settings.
+"""Makes the text of `python -m acro.fit --help` from the docstrings of the settings.
 
-The classes are read, not imported: PyTorch and Lightning alone take seconds.
+The classes' source files are read, not imported: importing PyTorch and Lightning takes seconds.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 from acro.cli.options import DESCRIPTION, OPTIONS, TRAINER_DEFAULTS, USAGE, asked_files, asked_preset, read_preset
 
-# Taken from the environment or the seed; or no setting of a command line.
+# Derived from the environment or the seed, or not for the command line.
 _LINKED = {"observation_size", "observation_shape", "num_actions", "return_range", "seed"}
 
 
 def usage(argv: Sequence[str]) -> str:
-    """Return the help text, with the defaults of what would run with the other arguments in `argv`.
+    """Return the help text, with the defaults that apply with the other arguments in `argv`.
 
     Raises:
-        ValueError: They name a preset that there is not.
-        OSError: They name a file that cannot be read.
+        ValueError: There is no preset of the given name.
+        OSError: A configuration file cannot be read.
     """
     preset, settings = _asked(argv)
     general = {
@@ -57,7 +57,7 @@ def usage(argv: Sequence[str]) -> str:
 
 
 def _asked(argv: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
-    """Return the preset, and the settings that it and the configuration files give."""
+    """Return the preset, and the settings of the preset and the configuration files."""
     named, files = asked_files(argv)
     named += [file["preset"] for file in files if file.get("preset")]
     env_id = next((argument for argument in argv if argument.startswith("--data.env_id")), None)
@@ -70,7 +70,7 @@ def _asked(argv: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
 
 
 def _settings(source: str, class_name: str, prefix: str, settings: dict[str, Any]) -> dict[str, str]:
-    """Return option -> explanation and default, from the docstring and the signature of a class in a source file."""
+    """Return the explanation and default of every option, from a class's docstring and signature in a source file."""
     tree = ast.parse((resources.files("acro") / source).read_text(encoding="utf-8"))
     documented = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
     init = next(node for node in documented.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
@@ -94,7 +94,7 @@ def _settings(source: str, class_name: str, prefix: str, settings: dict[str, Any
 
 
 def _shown(default: Any) -> str:
-    """Return a default as it would be typed."""
+    """Return a default value as it would be typed."""
     if default is None or isinstance(default, bool):
         return {None: "null", True: "true", False: "false"}[default]
     return str(list(default)) if isinstance(default, tuple) else str(default)

@@ -1,4 +1,4 @@
-"""What the trials of a sweep came to, out of their folders: tables, curves, the best configuration."""
+"""Reads the outcomes of a sweep's trials from their folders; makes tables and curves, finds the best configuration."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from acro.storage.files import replacing
 
 @dataclass(frozen=True)
 class Outcome:
-    """One trial's; what it never reached, or did not get to, is None.
+    """The outcome of a trial; None for what it has not reached.
 
-    `mean` to `at_limit` are of the best checkpoint in episodes that never served to choose it.
+    `mean` to `at_limit` are of the best checkpoint in held-out episodes.
     """
 
     trial: Trial
@@ -40,13 +40,13 @@ class Outcome:
 
     @property
     def best_point(self) -> CurvePoint | None:
-        """The evaluation that the best checkpoint was chosen by."""
+        """The evaluation of the best checkpoint."""
         return max(self.curve, key=lambda point: (point.mean, point.step), default=None)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The seeds of one configuration."""
+    """The outcomes of a configuration's seeds."""
 
     name: str
     settings: Mapping[str, str]
@@ -54,19 +54,19 @@ class Group:
 
     @property
     def finished(self) -> list[Outcome]:
-        """Those that came to their end."""
+        """The outcomes of finished trials."""
         return [outcome for outcome in self.outcomes if outcome.mean is not None]
 
     @property
     def score(self) -> float:
-        """What configurations are compared by: the mean over seeds of each one's best evaluation."""
+        """The score of a configuration: the mean over seeds of the best evaluation."""
         points = [outcome.best_point for outcome in self.outcomes]
         known = [point.mean for point in points if point is not None]
         return float(np.mean(known)) if known else -float("inf")
 
 
 def read_outcome(trial: Trial, seconds: Sequence[tuple[int, float]]) -> Outcome:
-    """Return what `trial` came to; `seconds` are the seconds of training before each evaluation (step, seconds)."""
+    """Return the outcome of `trial`; `seconds` are the seconds of training before each evaluation (step, seconds)."""
     try:
         curve = read_run(trial.run_folder)
     except (FileNotFoundError, ValueError):
@@ -93,7 +93,7 @@ def read_outcome(trial: Trial, seconds: Sequence[tuple[int, float]]) -> Outcome:
 
 
 def groups_of(outcomes: Sequence[Outcome]) -> list[Group]:
-    """Return the configurations in their order."""
+    """Return the outcomes by configuration, in order."""
     by_name: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_name.setdefault(outcome.trial.group, []).append(outcome)
@@ -104,7 +104,7 @@ def groups_of(outcomes: Sequence[Outcome]) -> list[Group]:
 
 
 def best_of(groups: Sequence[Group]) -> Group | None:
-    """Return the configuration of the largest score, out of those with a seed that came to its end; None without."""
+    """Return the configuration with the largest score, out of those with a finished seed; None if there is none."""
     return max((group for group in groups if group.finished), key=lambda group: group.score, default=None)
 
 
@@ -130,7 +130,7 @@ EXPLANATION = (
 
 
 def table_of(groups: Sequence[Group]) -> list[list[str]]:
-    """Return a row for each configuration, the best first; `COLUMNS` says what is in it."""
+    """Return a row for each configuration, the best first, with the columns in `COLUMNS`."""
     return [_row(group) for group in sorted(groups, key=lambda group: -group.score)]
 
 
@@ -190,12 +190,12 @@ def write_results(path: Path, outcomes: Sequence[Outcome]) -> None:
         file.write(text.getvalue().encode())
 
 
-# More lines are not told apart.
+# More lines cannot be told apart.
 _MOST_CURVES = 8
 
 
 def draw_curves(groups: Sequence[Group], title: str, paths: Sequence[Path]) -> bool:
-    """Draw the learning curves of the best configurations; return whether there is anything to draw."""
+    """Draw the learning curves of the best configurations; return False if there is nothing to draw."""
     ranked = sorted(groups, key=lambda group: -group.score)[:_MOST_CURVES]
     curves = {group.name: [outcome.curve for outcome in group.outcomes if outcome.curve] for group in ranked}
     curves = {name: found for name, found in curves.items() if found and _overlap(found)}

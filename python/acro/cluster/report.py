@@ -1,4 +1,4 @@
-"""`report.html`: a sweep on one page, which needs nothing but itself."""
+"""Writes `report.html`: a sweep on one page that needs no other file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acro.cluster.space import Dimension
 from acro.drawing.parallel import ParallelAxis, draw_parallel
 from acro.storage.files import replacing
 
-# Larger pages make browsers slow; from there on a GIF is linked, and shown where the folder is at hand.
+# Browsers are slow with larger pages, so further GIFs are linked, and only show beside the folder.
 _MOST_BYTES = 48 << 20
 
 _STYLE = """
@@ -45,12 +45,12 @@ def write_report(
 
     Args:
         path: The file.
-        title: Above the page.
-        command: What was asked for.
+        title: The page's title.
+        command: The command line of the sweep.
         groups: The configurations.
-        space: What was searched; empty for seeds and grids.
-        curves: The picture of the learning curves; left out where there is none.
-        best_config: The settings of the best configuration; likewise.
+        space: The search space; empty for seeds and grids.
+        curves: The picture of the learning curves; left out if the file does not exist.
+        best_config: The file with the best configuration's settings; left out if it does not exist.
     """
     best = best_of(groups)
     parts = [
@@ -128,7 +128,7 @@ def _caption(group: Group, outcome: Outcome) -> str:
 
 def _parallel(groups: Sequence[Group], space: Sequence[Dimension]) -> str:
     known = [group for group in groups if group.score > -float("inf") and group.settings]
-    # What is the same everywhere tells nothing.
+    # Settings that are the same everywhere are left out.
     names = [
         name for name in (known[0].settings if known else {}) if len({group.settings[name] for group in known}) > 1
     ]

@@ -1,4 +1,4 @@
-"""What a search draws a setting from: `loguniform(1e-4,1e-2)`, with the names and bounds of Ray Tune."""
+"""Distributions of a search, such as `loguniform(1e-4,1e-2)`, with the names and bounds of Ray Tune."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _KINDS = {
     "lograndint": "lograndint(LOW,HIGH), HIGH excluded",
     "choice": "choice(ONE,OTHER,...)",
 }
-# Digits of a number that is drawn: what a folder's name and a table show is then exactly what was used.
+# Drawn numbers are rounded to so many digits, so that folders' names and tables show the exact value.
 _DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One setting's values."""
+    """The distribution of a setting's values."""
 
     name: str
     kind: str
@@ -31,10 +31,10 @@ class Dimension:
 
     @classmethod
     def parse(cls, name: str, text: str) -> Dimension:
-        """Return what `text` describes.
+        """Return the distribution that `text` describes.
 
         Raises:
-            ValueError: It is no distribution, or has no values.
+            ValueError: It is not a distribution, or has no values.
         """
         match = re.fullmatch(r"\s*(\w+)\((.*)\)\s*", text, re.DOTALL)
         if match is None or match[1] not in _KINDS:
@@ -68,11 +68,11 @@ class Dimension:
 
     @property
     def is_logarithmic(self) -> bool:
-        """Whether values are spread evenly over their logarithms."""
+        """Whether the logarithms of the values are uniform."""
         return self.kind.startswith("log")
 
     def distribution(self) -> BaseDistribution:
-        """Return it as Optuna has it."""
+        """Return the same distribution of Optuna's."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.kind == "choice":
@@ -83,7 +83,7 @@ class Dimension:
         return FloatDistribution(low, high, log=self.is_logarithmic)
 
     def examples(self) -> list[str]:
-        """Return the values at the bounds, or every choice: what must be allowed."""
+        """Return the values at the bounds, or all choices; all of them must be allowed settings."""
         if self.kind == "choice":
             return list(self.arguments)
         low, high = self._bounds()
@@ -96,11 +96,11 @@ class Dimension:
         return str(int(value)) if self._is_integer else f"{value:.{_DIGITS}g}"
 
     def value(self, typed: str) -> Any:
-        """Return the value that Optuna has for what was typed."""
+        """Return Optuna's value for a typed one."""
         if self.kind == "choice":
             return typed
         low, high = self._bounds()
-        # A bound of more digits than are typed may have been rounded away.
+        # Rounding may have moved a drawn value past a bound with more digits.
         return int(typed) if self._is_integer else min(max(float(typed), low), high)
 
 
@@ -108,13 +108,13 @@ def space_of(search: Mapping[str, str]) -> list[Dimension]:
     """Return the dimensions of a search, by name.
 
     Raises:
-        ValueError: One of them is no distribution.
+        ValueError: One of them is not a distribution.
     """
     return [Dimension.parse(name, text) for name, text in search.items()]
 
 
 def split(text: str) -> list[str]:
-    """Return the parts between the commas of `text` that stand outside of brackets and quotes."""
+    """Split `text` at the commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:

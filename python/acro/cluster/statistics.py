@@ -1,4 +1,4 @@
-"""What many seeds come to: means, and intervals of them."""
+"""Means over seeds, and their intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ RESAMPLES = 10_000
 
 
 def interquartile_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the middle half of the last axis; a quarter (rounded down) is cut at either end."""
+    """Return the interquartile mean over the last axis: a quarter (rounded down) is cut at either end."""
     cut = values.shape[-1] // 4
     middle: NDArray[np.float64] = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut]
     return np.asarray(middle.mean(axis=-1))
@@ -18,7 +18,7 @@ def interquartile_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     """Return the 95% stratified-bootstrap interval of the interquartile mean over the seeds (n,) of one task.
 
-    Each configuration is a stratum of its own: seeds are resampled within it (Agarwal et al. 2021).
+    Seeds are resampled within their configuration (Agarwal et al. 2021).
     """
     draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(interquartile_mean(values[draws]), [2.5, 97.5])

@@ -1,4 +1,4 @@
-"""Training the trials of a sweep under Ray Tune."""
+"""Trains the trials of a sweep with Ray Tune."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from acro.cluster.space import Dimension
 from acro.cluster.table import TrialTable
 from acro.cluster.trials import Trial
 
-# Trains a trial: it is given what to call after each epoch, and what says whether to stop.
+# Trains a trial, given the report to call after each epoch and the function that says whether to stop.
 RunTrial = Callable[[Trial, Callable[[int, float, float], None], Callable[[], bool]], None]
-# Of each trial: its process killed, its machine lost. What an environment raises is not tried again.
+# Per trial: lost processes and machines. Errors that an environment raises are not retried.
 _MOST_RESTARTS = 100
 _METRIC, _STEPS = "best_evaluation", "steps"
-# ASHA: a third of the trials goes on, to three times the steps.
+# ASHA: a third of the trials continues, to three times the steps.
 _REDUCTION_FACTOR = 3
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search: what is drawn, how often, and what of it is known already.
+    """The settings of a search.
 
     Attributes:
-        space: The settings that are searched.
-        make_trials: Returns the trials, one a seed, of the settings that were drawn.
-        configurations: How many are to be tried, without the known ones.
-        seeds: Trials of each configuration.
-        known: Drawn settings of an earlier part of this search, as typed, and the score of each.
-        seed: Of the search itself.
+        space: The distributions of the settings.
+        make_trials: Returns the trials of drawn settings, one for each seed.
+        configurations: Number of configurations to try, without the known ones.
+        seeds: Number of seeds per configuration.
+        known: Settings that an earlier part of this search has drawn, as typed, and their scores.
+        seed: The seed of the search itself.
     """
 
     space: Sequence[Dimension]
@@ -69,7 +69,7 @@ class Early:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes, and how many run side by side (None: as many as fit)."""
+    """CPUs and GPUs of a trial, and how many run at the same time (None for as many as fit)."""
 
     cpus: int = 1
     gpus: int = 0
@@ -85,7 +85,7 @@ def run_grid(
     resources: Resources,
     early: Early | None = None,
 ) -> signal.Signals | None:
-    """Train `trials`; return the signal that stopped them, None where all came to their end.
+    """Train `trials`; return the signal that stopped them, or None if all have ended.
 
     Ray must be connected. `folder` must be the same on every machine.
     """
@@ -107,7 +107,7 @@ def run_search(
     resources: Resources,
     early: Early | None = None,
 ) -> signal.Signals | None:
-    """Train what a search draws, as `run_grid` does its trials."""
+    """Train the trials that a search draws; returns the same as `run_grid`."""
     space, make_trials = search.space, search.make_trials
 
     def trial_of(config: Mapping[str, Any]) -> Trial:
@@ -120,7 +120,7 @@ def run_search(
         {dimension.name: dimension.distribution() for dimension in space},
         metric=_METRIC,
         mode="max",
-        # A seed that was used would draw the known ones again.
+        # The same seed would draw the known ones again.
         seed=search.seed + len(search.known),
     )
     for settings, score in search.known:
@@ -150,20 +150,20 @@ def _tune(
     stop.unlink(missing_ok=True)
 
     def train(config: dict[str, Any]) -> None:
-        # In a worker, whose first trial pays for importing torch and Lightning; the next ones find them there.
+        # Runs in a worker: only its first trial has to import torch and Lightning.
         def report(steps: int, mean: float, best: float) -> None:
             tune.report({_STEPS: steps, "evaluation": mean, _METRIC: best})
 
         run_trial(trial_of(config), report, stop.exists)
 
-    # None takes trials in their order.
+    # None runs the trials in their order.
     scheduler: ASHAScheduler | None = None
     if early is not None:
         scheduler = ASHAScheduler(
             time_attr=_STEPS,
             metric=_METRIC,
             mode="max",
-            # One more than there are: a trial that is stopped at its last step plays no held-out episodes.
+            # One more than there are: a trial that ASHA stops at its last step would play no held-out episodes.
             max_t=early.longest_steps + 1,
             grace_period=early.grace_steps,
             reduction_factor=_REDUCTION_FACTOR,
@@ -174,7 +174,7 @@ def _tune(
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             max_concurrent_trials=resources.side_by_side,
-            # A worker is kept for its next trial.
+            # Workers are reused for further trials.
             reuse_actors=True,
             **options,
         ),
@@ -192,14 +192,14 @@ def _tune(
             tuner.fit()
         finally:
             stop.unlink(missing_ok=True)
-            # What Tune keeps is not needed: the run folders are what a sweep goes on from.
+            # Tune's own files are not needed: a sweep resumes from the run folders.
             shutil.rmtree(own, ignore_errors=True)
     return received[0] if received else None
 
 
 @contextlib.contextmanager
 def _signals_noted(stop: Path) -> Iterator[list[signal.Signals]]:
-    """Yield the signals that came; the first asks all trials to stop, a second Ctrl-C leaves at once."""
+    """Yield the received signals; the first stops all trials after their round, a second Ctrl-C exits at once."""
     received: list[signal.Signals] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -226,9 +226,9 @@ def _signals_noted(stop: Path) -> Iterator[list[signal.Signals]]:
             signal.signal(signum, handler)
 
 
-# Where Ray is not installed, mypy takes what comes from it for Any.
+# If Ray is not installed, mypy treats its classes as Any.
 class _Watcher(tune.Callback):  # type: ignore[misc,unused-ignore]
-    """Tells the table what happens to trials."""
+    """Reports the trials' events to the table."""
 
     def __init__(self, table: TrialTable, trial_of: Callable[[Mapping[str, Any]], Trial]) -> None:
         self._table = table
@@ -252,7 +252,7 @@ class _Watcher(tune.Callback):  # type: ignore[misc,unused-ignore]
 
 
 class _WhenStopped(tune.Stopper):  # type: ignore[misc,unused-ignore]
-    """Ends the sweep once it was asked to stop and no trial is running any more."""
+    """Ends the sweep after it was asked to stop and the last trial has ended."""
 
     def __init__(self, stop: Path, table: TrialTable) -> None:
         self._stop = stop

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: one table in a terminal, one line a change elsewhere."""
+"""Shows a running sweep: a table in a terminal, otherwise a line for each change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 from acro.cluster.trials import Trial
 
 _REFRESH_SECONDS = 0.5
-# Lines of a terminal that are left to what stands above the table.
+# Lines of the terminal that stay free above the table.
 _SPARE_LINES = 6
 
 
@@ -30,15 +30,15 @@ class _Row:
 
 
 class TrialTable:
-    """Trial, steps, last evaluation and state of every trial.
+    """Shows the steps, the last evaluation and the state of every trial.
 
     Args:
-        trials: Those that are known beforehand; a search adds its own as they begin.
-        stream: Where it is shown; None for stderr.
+        trials: The trials that are known beforehand; those of a search are added when they begin.
+        stream: The output; None for stderr.
     """
 
     def __init__(self, trials: Sequence[Trial] = (), stream: TextIO | None = None) -> None:
-        # Tune pickles what it is given, and a stream cannot be.
+        # Tune pickles its callbacks, and a stream cannot be pickled.
         self._own_stream = stream
         self._live = self._stream.isatty()
         self._rows: dict[str, _Row] = {}
@@ -54,26 +54,26 @@ class TrialTable:
 
     @property
     def running(self) -> int:
-        """Trials that run now."""
+        """The number of running trials."""
         return sum(row.state == "running" for row in self._rows.values())
 
     def start(self, trial: Trial) -> None:
-        """A trial begins, or goes on elsewhere."""
+        """Show that a trial begins, or continues on another machine."""
         if _state_of(trial) != "finished":
             self._change(trial, "running")
 
     def evaluate(self, trial: Trial, steps: int, mean: float) -> None:
-        """A trial was evaluated."""
+        """Show a trial's evaluation."""
         row = self._row(trial)
         row.steps, row.mean = steps, mean
         self._draw()
 
     def lose(self, trial: Trial) -> None:
-        """A trial's process or machine is gone; it will go on from its checkpoint."""
+        """Show that a trial's process or machine was lost; it will continue from its checkpoint."""
         self._change(trial, "lost, goes on")
 
     def end(self, trial: Trial) -> None:
-        """A trial is over."""
+        """Show that a trial has ended."""
         self._change(trial, _state_of(trial) or "stopped")
 
     def close(self) -> None:
@@ -102,13 +102,13 @@ class TrialTable:
         columns, lines = shutil.get_terminal_size()
         text = self.text(max(lines - _SPARE_LINES, 3))
         shown = [line[: columns - 1] for line in text.splitlines()]
-        # Up over the last drawing, and away with it.
+        # Move the cursor up, and clear the last drawing.
         back = f"\x1b[{self._drawn_lines}A\x1b[J" if self._drawn_lines else ""
         self._print(back + "".join(f"{line}\n" for line in shown))
         self._drawn_lines, self._drawn_at = len(shown), now
 
     def text(self, most: int) -> str:
-        """Return the table with at most so many trials: those that run, then those that changed last."""
+        """Return the table with at most `most` trials: the running ones first, then the last changed ones."""
         order = {"running": 0, "lost, goes on": 0, "waiting": 2}
         rows = sorted(self._rows.values(), key=lambda row: (order.get(row.state, 1), -row.changed))[:most]
         kept = [row for row in self._rows.values() if row in rows]
@@ -129,12 +129,12 @@ class TrialTable:
             self._stream.write(text)
             self._stream.flush()
         except OSError:
-            # Nobody reads any more; the trials go on.
+            # The output was closed; the trials continue.
             self._live = False
 
 
 def _state_of(trial: Trial) -> str | None:
-    """Return how a trial ended, by what its folder holds; None where it did not."""
+    """Return how a trial ended, by the files in its folder; None if it has not ended."""
     if trial.result.is_file():
         return "finished"
     if trial.error.is_file():

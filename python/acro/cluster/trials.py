@@ -1,4 +1,4 @@
-"""What a sweep is made of: one trial for every configuration and seed."""
+"""The trials of a sweep: one for every configuration and seed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-# What a configuration sets, as YAML in its folder.
+# The YAML file in a configuration's folder with its settings.
 SETTINGS = "settings.yaml"
-# Of a folder's name; most file systems take 255 bytes.
+# Characters of a folder's name; most file systems allow 255 bytes.
 _LONGEST_NAME = 120
 
 
@@ -21,10 +21,10 @@ class Trial:
 
     Attributes:
         folder: The sweep's folder.
-        group: Name of its configuration, and of the folder of that configuration's seeds.
-        seed: What all randomness derives from.
-        settings: What this configuration sets, by dotted name, as it would be typed; nothing where only seeds differ.
-        arguments: The command line of `acro.fit` that is the same run, but for the seed.
+        group: Name of its configuration, also of the folder for that configuration's seeds.
+        seed: All randomness derives from it.
+        settings: The configuration's settings, by dotted name, as typed; empty if only seeds differ.
+        arguments: The command line of `acro.fit` for the same run, without the seed.
     """
 
     folder: Path
@@ -45,33 +45,33 @@ class Trial:
 
     @property
     def result(self) -> Path:
-        """What only a finished run has."""
+        """The file that only a finished run has."""
         return self.run_folder / "result.json"
 
     @property
     def error(self) -> Path:
-        """Where a failed run says what happened."""
+        """The file in which a failed run leaves its traceback."""
         return self.run_folder / "error.txt"
 
     @property
     def pruned(self) -> Path:
-        """An empty file where a scheduler stopped the run for others that did better."""
+        """The empty file that marks a run which a scheduler stopped early."""
         return self.run_folder / "stopped_early"
 
 
 def group_name(settings: Mapping[str, str], plain: str) -> str:
-    """Return a folder's name for a configuration; different ones have different names.
+    """Return the folder's name of a configuration; different ones have different names.
 
     Args:
-        settings: What it sets, by dotted name.
-        plain: The name where it sets nothing.
+        settings: Its settings, by dotted name.
+        plain: The name if there are none.
     """
     if not settings:
         return plain
     last = [name.rpartition(".")[2] for name in settings]
     names = last if len(set(last)) == len(last) else list(settings)
     text = ",".join(f"{name}={value}" for name, value in zip(names, settings.values(), strict=True))
-    # Brackets are read by shells: [64,64] is shown as (64,64).
+    # Shells interpret brackets, so [64,64] becomes (64,64).
     round_ = text.translate(str.maketrans("[]", "()"))
     safe = re.sub(r"[^\w.,=+()-]+", "_", round_)
     if safe == round_ and "(" not in text and len(safe) <= _LONGEST_NAME:
@@ -80,5 +80,5 @@ def group_name(settings: Mapping[str, str], plain: str) -> str:
 
 
 def grid_of(values: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Return every combination of the values, the last name's changing fastest; one empty one without names."""
+    """Return every combination of the values, the last name's changing fastest; one empty one if there are no names."""
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]

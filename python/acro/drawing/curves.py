@@ -1,4 +1,4 @@
-"""Learning curves, of one run or of several."""
+"""Draws learning curves of one run or several."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Inches at 100 dots are the pixels of a README; the file has twice as many for screens that show them.
+# Inches at 100 dots are a README's pixels; the file has twice as many for high-resolution screens.
 _SIZE_INCHES = (8.0, 4.5)
 _DOTS_PER_INCH = 200
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -26,7 +26,7 @@ _MEAN, _TRAINING, _THRESHOLD, _BEST = "tab:blue", "0.6", "tab:green", "tab:red"
 
 
 class CurvePoint(NamedTuple):
-    """One evaluation: undiscounted returns of its episodes after `step` environment steps."""
+    """The undiscounted returns of an evaluation's episodes, after `step` environment steps."""
 
     step: int
     mean: float
@@ -34,7 +34,7 @@ class CurvePoint(NamedTuple):
     p90: float
 
 
-# Few enough to follow learning that takes a few hundred episodes.
+# A window short enough to show learning that takes a few hundred episodes.
 RUNNING_MEAN_EPISODES = 20
 
 
@@ -45,11 +45,11 @@ def draw_run(
     threshold: float | None = None,
     training: tuple[Sequence[float], Sequence[float]] = ((), ()),
 ) -> Figure:
-    """Draw one run: evaluation mean and band, its best point, training episodes and their running mean.
+    """Draw one run: its evaluations with a band and the best one marked, and training episodes with a running mean.
 
     Args:
-        points: In order of their steps.
-        title: Above the picture.
+        points: The evaluations, in order of their steps.
+        title: The picture's title.
         threshold: The mean return from which on the task counts as solved.
         training: Environment steps at which training episodes ended, and their returns.
     """
@@ -78,7 +78,7 @@ def draw_run(
 
 
 def _running_mean(returns: Sequence[float]) -> NDArray[np.float64]:
-    """Return the mean of each episode's return and of up to 19 before it."""
+    """Return the running mean over up to 20 episodes."""
     sums = np.cumsum(np.concatenate([[0.0], returns]))
     last = np.arange(1, len(sums))
     first = np.maximum(last - RUNNING_MEAN_EPISODES, 0)
@@ -89,7 +89,7 @@ def draw_runs(groups: Mapping[str, Sequence[Sequence[CurvePoint]]], *, title: st
     """Draw the mean over the runs of each group, with a bootstrap interval of that mean.
 
     Args:
-        groups: By name, runs that differ in their seeds alone.
+        groups: By name, runs that only differ in their seeds.
         title: Above the picture.
         threshold: The mean return from which on the task counts as solved.
     """
@@ -116,31 +116,31 @@ def bootstrap_interval(returns: NDArray[np.float64]) -> tuple[NDArray[np.float64
     """
     generator = np.random.Generator(np.random.PCG64(0))
     draws = generator.integers(len(returns), size=(_RESAMPLES, len(returns)))
-    # How often each run is drawn, so that memory does not grow with runs times points times resamples.
+    # How often each run was drawn: resampled rows would need memory for runs x points x resamples.
     counts = np.stack([(draws == run).sum(axis=1) for run in range(len(returns))], axis=1)  # (resamples, runs)
     low, high = np.percentile(counts @ returns / len(returns), [2.5, 97.5], axis=0)
     return low, high
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write `figure` as PNG, SVG or PDF, by the ending of `path`; whole or not at all.
+    """Write `figure` as PNG, SVG or PDF, by the suffix of `path`, completely or not at all.
 
     Raises:
-        ValueError: `path` has another ending.
+        ValueError: `path` has another suffix.
         OSError: The file cannot be written.
     """
     import matplotlib
 
     check_picture(path)
     suffix = Path(path).suffix.lower()
-    # Without a date, and with ids that are not random, the same curve gives the same file.
+    # Without a date and without random ids, so that the same curve gives the same file.
     metadata = {"CreationDate": None} if suffix == ".pdf" else {"Date": None} if suffix == ".svg" else None
     with matplotlib.rc_context({"svg.hashsalt": "acro"}), replacing(path) as file:
         figure.savefig(file, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
-    """Check that `path` ends in .png, .svg or .pdf, and raise ValueError where it does not."""
+    """Raise a ValueError unless `path` ends in .png, .svg or .pdf."""
     if Path(path).suffix.lower() not in _SUFFIXES:
         raise ValueError(f"{path}: pictures end in one of {', '.join(_SUFFIXES)}")
 
@@ -150,7 +150,7 @@ def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It holds no evaluation.
+        ValueError: It is damaged or has no evaluation yet.
     """
     path = Path(folder) / "metrics.csv"
     if not path.is_file():
@@ -167,7 +167,7 @@ def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:
 
 
 def _on_common_steps(runs: Sequence[Sequence[CurvePoint]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the steps (points,) at which all runs are known, and the runs' means there, (runs, points)."""
+    """Return the steps (points,) that all runs have reached, and the runs' means at them (runs, points)."""
     first, last = max(run[0].step for run in runs), min(run[-1].step for run in runs)
     if first > last:
         raise ValueError(f"the runs share no environment steps: one begins at {first}, another ends at {last}")
@@ -177,7 +177,7 @@ def _on_common_steps(runs: Sequence[Sequence[CurvePoint]]) -> tuple[NDArray[np.f
 
 
 def _axes(title: str) -> tuple[Figure, Axes]:
-    # Not pyplot, which has a global list of figures and chooses a window system.
+    # Not pyplot, which keeps a global list of figures and chooses a window system.
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 

@@ -1,4 +1,4 @@
-"""Greedy episodes as moving pictures, headless: no display needed."""
+"""Draws greedy episodes as GIF or MP4; no display is needed."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from acro.drawing.movie import write_movie
 from acro.drawing.panels import format_return, make_panel, put_side_by_side
 from acro.evaluation import Episodes, Evaluation
 
-# A picture is watched, so all of it is shorter than this; frames are bounded, and memory with them.
+# The longest picture that people watch to its end; it also bounds the frames, and so the memory.
 _LONGEST_SECONDS = 15.0
 _MAX_FRAMES = 200
-# Browsers slow down a GIF whose frames are shown for less than 2 hundredths of a second.
+# Browsers slow down GIFs whose frames are shorter than 2 hundredths of a second.
 _SHORTEST_FRAME_SECONDS = 0.02
-# How long the end of an episode stays; of many, shorter.
+# How long the last frame of an episode stays, and how long if there are several episodes.
 _END_SECONDS = 1.5
 _ALL_ENDS_SECONDS = 5.0
-# Where the last policy is better by little, the others reach their end too; a first one often never does.
+# So that other policies that are a little slower still reach their end; a first one often never does.
 _LONGER_THAN_LAST = 1.5
 
 
 class Pace(NamedTuple):
-    """How fast steps are shown: `speed` times the true speed, every `stride`-th step for `frame_seconds`."""
+    """How fast steps are shown: at `speed` times the true speed, every `stride`-th step for `frame_seconds`."""
 
     speed: int
     stride: int
@@ -40,16 +40,16 @@ class Pace(NamedTuple):
 
     @classmethod
     def of(cls, steps: int, step_seconds: float, seconds: float) -> Pace:
-        """Return true speed where `steps` fit into `seconds`, else the least whole multiple with which they do."""
+        """Return true speed if `steps` fit into `seconds`, else the least whole multiple with which they fit."""
         speed = max(1, math.ceil(steps * step_seconds / seconds - 1e-9))
         fewest = _SHORTEST_FRAME_SECONDS * speed / step_seconds
         stride = max(1, math.ceil(steps / _MAX_FRAMES), math.ceil(fewest - 1e-9))
         return cls(speed, stride, step_seconds * stride / speed)
 
     def seconds(self, steps: int, end_seconds: float) -> list[float]:
-        """Return how long each frame of `steps` steps is shown: the start, every `stride`-th, the end."""
+        """Return how long each frame is shown: the start, every `stride`-th step, and the end."""
         before = math.ceil(steps / self.stride)
-        # The last frame may come less than a stride after the one before it; its own time makes up for that.
+        # The last frame may be less than a stride after the one before; the time it stays makes up for that.
         early = (before - steps / self.stride) * self.frame_seconds
         return [self.frame_seconds] * before + [end_seconds - early]
 
@@ -65,23 +65,23 @@ def render_episodes(
 ) -> list[float]:
     """Write the episodes `indices` of an evaluation, one after another, as one GIF or MP4 of at most 15 seconds.
 
-    Each is played again from its start by the actions that it had. It is shown at true speed where that fits, else at
-    a whole multiple that the caption names. The file is written whole or not at all; no global random state is changed.
+    Each episode is replayed from its start with its actions. It is shown at true speed if that fits, else at
+    a whole multiple in the caption. The file is written completely or not at all; no global random state changes.
 
     Args:
-        episodes: What was played.
-        evaluation: What came of it, as `evaluate` returned it.
-        indices: Which of its episodes.
+        episodes: The episodes that were played.
+        evaluation: The result of `evaluate`.
+        indices: The episodes to draw.
         path: Ends in .gif or .mp4; its folder must exist.
-        caption: Drawn above the picture, beside the return so far.
-        fps: Steps that count as true speed; None takes the environment's own time step.
+        caption: Text above the picture, beside the return so far.
+        fps: Steps per second at true speed; None for the environment's own time step.
 
     Returns:
-        The undiscounted returns that the picture shows: the evaluation's, if the environment repeats itself.
+        The undiscounted returns in the picture; they are the evaluation's if the environment is deterministic.
 
     Raises:
-        ImportError: The environment draws with a package that is not installed, or PyAV is missing for an MP4.
-        ValueError: The environment cannot draw frames, or `path` has another ending.
+        ImportError: A package that the environment draws with is not installed, or PyAV for an MP4.
+        ValueError: The environment cannot draw frames, or `path` has another suffix.
         OSError: The file cannot be written.
     """
     lengths = [int(evaluation.lengths[index]) for index in indices]
@@ -109,12 +109,12 @@ def render_progress(
     *,
     fps: float | None = None,
 ) -> None:
-    """Write the median episodes of several evaluations side by side and in step, as one GIF or MP4.
+    """Write the median episodes of several evaluations side by side, as one GIF or MP4.
 
-    It lasts as long as the last one's episode, or half as long again for others that end by then. One that has ended
-    stays on its last frame; one that has not says what return it goes on to.
+    It lasts as long as the last policy's episode, or up to 1.5 times as long if others end by then. An ended episode
+    stays on its last frame; one that has not ended names its final return.
 
-    The arguments are those of `render_episodes`, from left to right, and so are the errors.
+    Arguments, from left to right, and errors are those of `render_episodes`.
     """
     lengths = [int(evaluation.lengths[evaluation.median_episode]) for evaluation in evaluations]
     steps = max(length for length in lengths if length <= _LONGER_THAN_LAST * lengths[-1])
@@ -131,24 +131,24 @@ def render_progress(
 
 
 def show_episode(episodes: Episodes, evaluation: Evaluation, index: int) -> None:
-    """Show episode `index` of an evaluation in a window, as fast as `render_episodes` would.
+    """Show episode `index` of an evaluation in a window, at the speed of `render_episodes`.
 
     Raises:
         ValueError: The environment has no window.
     """
     with make_drawing(episodes, "human") as env:
         pace = Pace.of(int(evaluation.lengths[index]), seconds_per_step(env), _LONGEST_SECONDS - _END_SECONDS)
-        # Gymnasium's environments wait for their own renderer's clock, which this sets.
+        # Gymnasium's environments wait by the frame rate of their renderer, which this sets.
         env.unwrapped.metadata = {**env.metadata, "render_fps": round(pace.speed / seconds_per_step(env))}
         for _ in replay(env, evaluation, index):
             pass
 
 
 def replay(env: gymnasium.Env[Any, Any], evaluation: Evaluation, index: int) -> Iterator[tuple[float, bool]]:
-    """Play episode `index` of an evaluation again, in one environment.
+    """Replay episode `index` of an evaluation in one environment.
 
     Yields:
-        The return so far and whether this is the end: after the reset, then after every step.
+        The return so far and whether the episode has ended, after the reset and after every step.
     """
     env.reset(seed=evaluation.seed + index)
     episode_return, actions = 0.0, evaluation.actions[index]
@@ -156,7 +156,7 @@ def replay(env: gymnasium.Env[Any, Any], evaluation: Evaluation, index: int) -> 
     for step, action in enumerate(actions, start=1):
         _, reward, terminated, truncated, _ = env.step(action)
         episode_return += float(reward)
-        # An environment that does not repeat itself may end earlier than it did, or not at all.
+        # A nondeterministic environment may end earlier than before, or not at all.
         ended = bool(terminated or truncated or step == len(actions))
         yield episode_return, ended
         if ended:
@@ -169,7 +169,7 @@ def check_drawing(episodes: Episodes, render_mode: str) -> None:
     Raises:
         ValueError: It has no such mode.
     """
-    # Gymnasium itself only warns, or fails in the environment's own words.
+    # Gymnasium only warns, or fails with an error of the environment.
     env = envs.make(episodes.env_id, **episodes.env_kwargs)
     modes = env.metadata.get("render_modes") or []
     env.close()
@@ -194,7 +194,7 @@ def make_drawing(episodes: Episodes, render_mode: str) -> gymnasium.Env[Any, Any
 
 
 def seconds_per_step(env: gymnasium.Env[Any, Any]) -> float:
-    """Return the environment's own time step, in seconds; where it tells none, what its renderer aims at."""
+    """Return the environment's time step in seconds; if it has none, that of its renderer."""
     for name in ("dt", "tau"):
         value = getattr(env.unwrapped, name, None)
         if isinstance(value, (int, float)) and value > 0.0:
@@ -211,7 +211,7 @@ def _panels(
     pace: Pace,
     caption: str,
 ) -> Iterator[tuple[NDArray[np.uint8], float]]:
-    """Yield the frames of `steps` steps of an episode with the return so far; one that has ended stays on its last."""
+    """Yield an episode's frames for `steps` steps with the return so far; an ended episode repeats its last frame."""
     left = " · ".join(filter(None, [caption, f"{pace.speed}x" if pace.speed > 1 else ""]))
 
     def drawn() -> Iterator[tuple[NDArray[np.uint8], float]]:
@@ -236,7 +236,7 @@ def _picture(env: gymnasium.Env[Any, Any], env_id: str) -> NDArray[np.uint8]:
         picture: Any = env.render()
     except DependencyNotInstalled as error:
         raise ImportError(f"cannot draw {env_id}: {error}") from error
-    except Exception as error:  # It may be anybody's code.
+    except Exception as error:  # Environments run other people's code.
         raise ValueError(f"cannot draw {env_id}: render() raised {type(error).__name__}: {error}") from error
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
         found = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
@@ -246,7 +246,7 @@ def _picture(env: gymnasium.Env[Any, Any], env_id: str) -> NDArray[np.uint8]:
 
 @contextmanager
 def _headless() -> Iterator[None]:
-    # Without it SDL looks for a display and a sound card, and complains on stderr where there is none.
+    # Otherwise SDL looks for a display and a sound card, and complains on stderr if there are none.
     defaults = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
     added = [name for name in defaults if name not in os.environ]
     os.environ.update({name: defaults[name] for name in added})

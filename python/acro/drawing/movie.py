@@ -1,4 +1,4 @@
-"""Moving pictures, written by imageio: GIFs with one palette, MP4 where PyAV is installed."""
+"""Writes moving pictures with imageio: GIFs with one palette, and MP4 if PyAV is installed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from PIL import Image
 from acro.storage.files import replacing
 
 _SUFFIXES = (".gif", ".mp4")
-# And one that means "as in the frame before". A GIF may have twice as many: larger, slower, and hardly better to see.
+# One more means "as in the frame before". With 256, GIFs are larger and slower, and hardly look better.
 _COLORS = 127
 # Of the palette's. The rest is shared out among the colours of a photograph, say, of which none stands out.
 _FREQUENT_COLORS = 96
 
 
 def check_movie(path: str | os.PathLike[str]) -> None:
-    """Check that a moving picture can be written as `path`, by its ending.
+    """Check that a moving picture can be written to `path`, by its suffix.
 
     Raises:
         ValueError: `path` ends neither in .gif nor in .mp4.
@@ -38,17 +38,17 @@ def check_movie(path: str | os.PathLike[str]) -> None:
 
 
 def write_movie(path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]], seconds: Sequence[float]) -> None:
-    """Write `frames` as GIF or MP4, by the ending of `path`; whole or not at all.
+    """Write `frames` as GIF or MP4, by the suffix of `path`, completely or not at all.
 
-    A GIF loops. Flat colours stay flat: nothing is dithered. Writing takes about 5 bytes a pixel of all frames.
+    GIFs loop, and flat colours stay flat since nothing is dithered. Writing needs about 5 bytes per pixel and frame.
 
     Args:
-        path: Its folder must exist.
-        frames: Each (height, width, 3), all of one size.
-        seconds: How long each is shown; a GIF rounds to hundredths, without adding up errors.
+        path: The file; its folder must exist.
+        frames: Arrays (height, width, 3), all of the same size.
+        seconds: How long each is shown; for a GIF rounded to hundredths, without accumulating errors.
 
     Raises:
-        ValueError: `path` has another ending.
+        ValueError: `path` has another suffix.
         ImportError: PyAV is missing for an MP4.
         OSError: The file cannot be written.
     """
@@ -66,7 +66,7 @@ def _write_gif(file: BinaryIO, frames: Iterable[NDArray[np.uint8]], seconds: Seq
     hundredths = np.diff(np.round(100.0 * np.cumsum([0.0, *seconds])))
     iio.imwrite(
         file,
-        # Indices with a palette of their own: Pillow then quantizes nothing, and writes one palette for all frames.
+        # With indices and a palette, Pillow quantizes nothing and writes one palette for all frames.
         np.stack([nearest[code] for code in codes]),
         extension=".gif",
         plugin="pillow",
@@ -74,9 +74,9 @@ def _write_gif(file: BinaryIO, frames: Iterable[NDArray[np.uint8]], seconds: Seq
         palette=palette.tobytes(),
         duration=(10.0 * hundredths).tolist(),
         loop=0,
-        # One frame alone has a list of durations too.
+        # A single frame also needs a list of durations.
         save_all=True,
-        # A pixel that did not change is written as the transparent colour, and long runs of one colour are short.
+        # Unchanged pixels are written in the transparent colour: long runs of one colour compress well.
         optimize=True,
         transparency=len(palette) - 1,
         disposal=1,
@@ -88,14 +88,14 @@ def _write_mp4(file: BinaryIO, frames: Iterable[NDArray[np.uint8]], seconds: Seq
     with iio.imopen(file, "w", extension=".mp4", plugin="pyav", container="mp4") as movie:
         movie.init_video_stream("libx264", fps=1.0 / tick)
         for frame, duration in zip(frames, seconds, strict=True):
-            # The usual pixel format of MP4 has half as many colours in either direction.
+            # MP4's usual pixel format has half the resolution for colours.
             even = np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)], mode="edge")
             for _ in range(max(1, round(duration / tick))):
                 movie.write_frame(even)
 
 
 def _code(frame: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Return 16 bits for each pixel, (height, width): 5 of red, 6 of green and 5 of blue."""
+    """Return a code of 16 bits for each pixel, (height, width): 5 of red, 6 of green and 5 of blue."""
     red, green, blue = np.moveaxis(frame, -1, 0).astype(np.uint16)
     return np.asarray((red >> 3) << 11 | (green >> 2) << 5 | blue >> 3)
 
@@ -103,11 +103,11 @@ def _code(frame: NDArray[np.uint8]) -> NDArray[np.uint16]:
 def _palette(
     codes: Sequence[NDArray[np.uint16]], first: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return a palette (at most 128, 3), its last color a free one, and the index in it of each code (65,536,).
+    """Return a palette (at most 128, 3), whose last colour is unused, and the index in it for each code (65,536,).
 
     Args:
-        codes: Of all frames.
-        first: The first frame, whose flat colours are kept as they are.
+        codes: The codes of all frames.
+        first: The first frame; its flat colours are kept exactly.
     """
     counts = np.sum([np.bincount(code.ravel(), minlength=1 << 16) for code in codes], axis=0)
     every = np.arange(1 << 16)
@@ -120,10 +120,10 @@ def _palette(
         rest = Image.fromarray(by_frequency[None, _FREQUENT_COLORS:].astype(np.uint8))
         shared = rest.quantize(_COLORS - _FREQUENT_COLORS, method=Image.Quantize.MEDIANCUT).getpalette() or []
         chosen = np.concatenate([by_frequency[:_FREQUENT_COLORS], np.reshape(shared, (-1, 3))])
-    # Pillow finds its way through a palette by color: no two may be the same, the free one included.
+    # Pillow looks colours up in the palette, so no two may be equal, including the unused one.
     chosen = np.unique(chosen, axis=0)
     free = next([0, 0, blue] for blue in range(256) if [0, 0, blue] not in chosen.tolist())
     nearest = np.zeros(1 << 16, dtype=np.uint8)
-    # Squared distances, up to a constant of the code.
+    # Squared distances, up to a constant for each code.
     nearest[used] = ((chosen**2).sum(axis=1) - 2 * colors[used] @ chosen.T).argmin(axis=1)
     return np.concatenate([chosen, [free]]).astype(np.uint8), nearest

@@ -1,4 +1,4 @@
-"""One frame of a moving picture: an environment's picture below a line of text."""
+"""Makes a frame of a moving picture: an environment's picture below a line of text."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _GAP, _GAP_GREY = 4, 204
 
 
 def make_panel(picture: NDArray[np.uint8], left: str, right: str) -> NDArray[np.uint8]:
-    """Return `picture` below a white band with a text at either end.
+    """Return `picture` below a white band with a text at the left and one at the right.
 
-    A large picture is made smaller. A small one, of pixel art say, is made larger by a whole factor, without smoothing.
+    Large pictures are scaled down. Small ones, such as pixel art, are scaled up by a whole factor without smoothing.
 
-    Both pictures are (height, width, 3); the size depends on the picture's alone.
+    Both pictures are (height, width, 3); the result's size only depends on the picture's.
     """
     image = _fit(Image.fromarray(picture))
     width = max(image.width, _SMALLEST_WIDTH)
@@ -37,13 +37,13 @@ def make_panel(picture: NDArray[np.uint8], left: str, right: str) -> NDArray[np.
 
 
 def put_side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return panels of one height in a row, with grey gaps between them."""
+    """Return panels of the same height in a row, with grey gaps between them."""
     gap = np.full((len(panels[0]), _GAP, 3), _GAP_GREY, dtype=np.uint8)
     return np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=1)
 
 
 def format_return(value: float) -> str:
-    """Return `value` as people read it: whole numbers whole, others with one digit."""
+    """Return `value` as text: whole numbers without digits after the point, others with one."""
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
@@ -58,5 +58,5 @@ def _fit(image: Image.Image) -> Image.Image:
 
 @functools.cache
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    # Pillow brings it along.
+    # Part of Pillow.
     return ImageFont.load_default(_FONT_SIZE)

@@ -1,4 +1,4 @@
-"""Parallel coordinates: which settings of a search did well."""
+"""Draws parallel coordinates, which show the settings of a search that did well."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INCHES_AN_AXIS, _HEIGHT_INCHES = 1.9, 4.2
 
 
 class ParallelAxis(NamedTuple):
-    """One setting: its values, in the order of the lines, as typed."""
+    """A setting and its value on each line, as typed."""
 
     name: str
     values: Sequence[str]
@@ -23,11 +23,11 @@ class ParallelAxis(NamedTuple):
 
 
 def draw_parallel(axes: Sequence[ParallelAxis], scores: Sequence[float]) -> Figure:
-    """Draw a line for each configuration across its settings to its score, the best ones in front and brightest.
+    """Draw a line for each configuration through its settings to its score; the best are in front and brightest.
 
     Args:
         axes: The settings, from left to right.
-        scores: One a configuration.
+        scores: The score of each configuration.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -37,7 +37,7 @@ def draw_parallel(axes: Sequence[ParallelAxis], scores: Sequence[float]) -> Figu
     drawn = np.array(scores, dtype=np.float64)
     low, high = float(drawn.min()), float(drawn.max())
     score_places = (drawn - low) / ((high - low) or 1.0)
-    # Scores have long tails: colours follow ranks, or one bad trial would make all others alike.
+    # Colours follow ranks: scores have long tails, and one bad trial would make all others look alike.
     ranks = np.argsort(np.argsort(drawn, kind="stable"), kind="stable") / max(len(drawn) - 1, 1)
     figure = Figure(figsize=(_INCHES_AN_AXIS * (len(axes) + 1), _HEIGHT_INCHES), layout="constrained")
     plot = figure.add_subplot()

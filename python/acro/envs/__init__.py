@@ -1,4 +1,4 @@
-"""Making environments, `acro/Acrobot-v1`, and saving and restoring their state."""
+"""Makes environments, `acro/Acrobot-v1` among them, and saves and restores their state."""
 
 from acro.envs.making import (
     EnvFactory,

@@ -23,10 +23,10 @@ Observations = npt.NDArray[np.float32]
 
 
 class AcrobotEnv(acrobot.AcrobotEnv):
-    """One acrobot: Gymnasium's spaces, starts and drawing, the motion of `AcrobotVectorEnv`.
+    """One acrobot: the spaces, starts and drawing of Gymnasium's, and the motion of `AcrobotVectorEnv`.
 
     `state` is Gymnasium's (theta1, theta2, velocity1, velocity2), in rad and rad/s; set it and `render()` to draw
-    any recorded state. The class attributes with which Gymnasium's environment changes its physics are not read.
+    any recorded state. The class attributes that change the physics of Gymnasium's environment have no effect.
     """
 
     def step(self, action: Any) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
@@ -41,7 +41,7 @@ class AcrobotEnv(acrobot.AcrobotEnv):
         return _rust.acrobot_observe(states)[0], 0.0 if terminated[0] else -1.0, bool(terminated[0]), False, {}
 
     def _get_ob(self) -> Observations:
-        """Gymnasium's reset calls it too, so that a start looks the same in one environment and in many."""
+        """Gymnasium's reset calls it too, so that a start looks the same in one environment as in many."""
         observation: Observations = _rust.acrobot_observe(self._row())[0]
         return observation
 
@@ -50,10 +50,10 @@ class AcrobotEnv(acrobot.AcrobotEnv):
 
 
 class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArray[Any]]):
-    """Many acrobots, stepped in one call to Rust.
+    """Many acrobots, stepped by one call to Rust.
 
-    Environment i of `reset(seed=s)` starts exactly where `gymnasium.make("Acrobot-v1").reset(seed=s + i)` does, and
-    keeps that random stream for its later starts. What happens to it depends on its own actions alone, not on how
+    After `reset(seed=s)` environment i starts exactly where `gymnasium.make("Acrobot-v1").reset(seed=s + i)` does, and
+    keeps that random stream for its later starts. What happens to it only depends on its own actions, not on how
     many environments there are, and is the same to the bit on every machine.
     """
 
@@ -68,15 +68,15 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         """Make `num_envs` acrobots, their random streams seeded by the operating system until `reset(seed=...)`.
 
         Args:
-            num_envs: How many.
-            max_episode_steps: The step that truncates an episode. If it also reaches the goal, both flags are set.
-            autoreset_mode: When an ended episode makes room for the next.
-            render_mode: "rgb_array" for pictures of all environments from `render()`.
+            num_envs: Number of environments.
+            max_episode_steps: The step that truncates an episode. If that step reaches the goal, both flags are set.
+            autoreset_mode: When a new episode starts after one has ended.
+            render_mode: "rgb_array" if `render()` must return pictures of all environments.
 
         Raises:
             ValueError: A number is out of its range, or there is no such mode.
-            TypeError: A number is no int.
-            MemoryError: So many environments do not fit.
+            TypeError: A number is not an int.
+            MemoryError: There is not enough memory for so many environments.
         """
         mode = AutoresetMode(autoreset_mode)
         num_envs = at_least_1("num_envs", num_envs)
@@ -106,10 +106,10 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         """Begin new episodes.
 
         Args:
-            seed: Restarts the random streams, environment i's with `seed + i` or with its own of a sequence. Without
-                one they go on.
-            options: `low` and `high` bound the four numbers of the start (default -0.1 and 0.1, at most pi either
-                way); `reset_mask`, (num_envs,) bool, chooses the environments.
+            seed: Restarts the random streams, environment i's with `seed + i`, or with item i of a sequence. Without
+                a seed they continue.
+            options: `low` and `high` bound the four numbers of the start (default -0.1 and 0.1, at most -pi and
+                pi); `reset_mask`, (num_envs,) bool, selects the environments.
 
         Returns:
             All environments' observations, (num_envs, 6) float32, and an empty dict.
@@ -136,18 +136,18 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
 
         Returns:
             Observations (num_envs, 6) float32, rewards (num_envs,) float64, terminated and truncated (num_envs,)
-            bool, all fresh, and infos: empty, or where SAME_STEP began new episodes what `SyncVectorEnv` gives.
+            bool, all fresh arrays, and infos: empty, or after SAME_STEP resets those of `SyncVectorEnv`.
 
         Raises:
             ValueError: An action is not 0, 1 or 2, or there is not one for each environment.
-            TypeError: The actions are not integers, or a single one.
-            RuntimeError: Before the first reset, after `close`, or in DISABLED mode after an episode's end.
+            TypeError: The actions are not integers, or not an array.
+            RuntimeError: There was no reset, or the environments are closed; in DISABLED mode, an episode has ended.
         """
         if self.closed:
             self._require_open()
         try:
             stepped = self._acrobots.step(actions)  # type: ignore[arg-type]
-        except TypeError:  # Not an int64 vector; most callers have one, and pay nothing here.
+        except TypeError:  # Most callers pass an int64 vector, which needs no check here.
             stepped = None
         if stepped is None:
             stepped = self._acrobots.step(as_actions(actions, (self.num_envs,)))
@@ -166,12 +166,12 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         return None if self.render_mode is None else self.call("render")
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Read an attribute of every environment as a single `AcrobotEnv`, or call a method there.
+        """Read an attribute, or call a method, of every environment as a single `AcrobotEnv`.
 
-        The single environments are copies: what a method does to them reaches no other call.
+        The single environments are copies: changes to them are lost after the call.
 
         Raises:
-            ValueError: `name` is reset, step or close, which have a method of their own.
+            ValueError: `name` is reset, step or close; use the methods of the vector environment.
             AttributeError: An `AcrobotEnv` has no such attribute.
         """
         if name in ("reset", "step", "close"):
@@ -193,11 +193,11 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         return self.call(name)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set `state` of every environment: a list or tuple has one each, anything else is for all.
+        """Set `state` of every environment: a list or tuple has one for each, anything else is for all.
 
         Raises:
-            AttributeError: Another name; the physics of these environments is fixed.
-            ValueError: There is not one for each, or an acrobot cannot be there.
+            AttributeError: `name` is not "state"; the physics of these environments is fixed.
+            ValueError: There is not one for each environment, or a state is out of bounds.
         """
         if name != "state":
             raise AttributeError(f"cannot set {name!r}: only state can be set, the rest of an acrobot is fixed")
@@ -208,7 +208,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         self.load_state_dict({**self.state_dict(), "states": np.array(values, np.float64)})
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle and copy through `state_dict`; the rest is plain."""
+        """Pickle and copy by `state_dict` and the arguments."""
         rest = {name: value for name, value in self.__dict__.items() if name != "_acrobots"}
         return {"state": self.state_dict(), "rest": rest}
 
@@ -224,12 +224,12 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """What each environment's random stream was last seeded with, as `SyncVectorEnv` gives it."""
+        """The seed of each environment's random stream, as in `SyncVectorEnv`."""
         return tuple(self._seeds)
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
-        """Copies of the environments' random streams: drawing from them changes no start."""
+        """Copies of the environments' random streams; drawing from them does not change any start."""
         generators = []
         for state, increment in self._acrobots.save()[-1]:
             bits = np.random.PCG64(0)
@@ -238,7 +238,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         return tuple(generators)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next steps depend on, as plain values and NumPy arrays; O(num_envs)."""
+        """Return all that the next steps depend on, as plain values and NumPy arrays; O(num_envs)."""
         has_reset, states, elapsed_steps, ended, rngs = self._acrobots.save()
         return {
             "max_episode_steps": self.max_episode_steps,
@@ -252,12 +252,12 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken.
+        """Continue from `state`, which `state_dict` returned.
 
         Raises:
-            ValueError: It was taken from other settings or another number of environments, or makes no sense;
+            ValueError: It has other settings or another number of environments, or makes no sense;
                 nothing is changed then.
-            TypeError: It is no dict.
+            TypeError: It is not a dict.
         """
         own = {"max_episode_steps": self.max_episode_steps, "autoreset_mode": self.autoreset_mode.value}
         seeds, saved = read_state(state, own, self.num_envs)
@@ -269,7 +269,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
             raise RuntimeError("the environments are closed; make new ones")
 
 
-# Once, even where this module is loaded again.
+# Only once, even if this module is reloaded.
 if ENV_ID not in gymnasium.registry:
     gymnasium.register(
         ENV_ID,

@@ -1,4 +1,4 @@
-"""What `acro/Acrobot-v1` refuses: arguments, and saved states."""
+"""Checks of the arguments and saved states of `acro/Acrobot-v1`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def at_least_1(name: str, value: SupportsIndex) -> int:
 
 
 def as_actions(actions: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return `actions` as an array of `shape`; Rust refuses what is not 0, 1 or 2."""
+    """Return `actions` as an array of `shape`; Rust checks that they are 0, 1 or 2."""
     array = np.asarray(actions)
     if array.dtype.kind not in "iu":
         raise TypeError(f"actions are {array.dtype}, expected integers: 0, 1 or 2")
@@ -53,7 +53,7 @@ def as_actions(actions: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np
 
 
 def as_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
-    """Return a seed for each environment, `seed + i` of a single one."""
+    """Return a seed for each environment: `seed + i`, or the items of a sequence."""
     if seed is None:
         return [None] * num_envs
     if isinstance(seed, (int, np.integer)):
@@ -67,16 +67,16 @@ def as_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int
 
 
 def read_state(state: Mapping[str, Any], own: Mapping[str, Any], num_envs: int) -> tuple[list[int], tuple[Any, ...]]:
-    """Return a saved state's seeds, and what `_rust.Acrobots.restore` takes of it.
+    """Return a saved state's seeds, and the arguments of `_rust.Acrobots.restore`.
 
     Args:
         state: As `AcrobotVectorEnv.state_dict` returned it.
-        own: The settings that must be the same in it.
+        own: The settings that must be the same in the state.
         num_envs: The number of environments.
 
     Raises:
-        ValueError: Something in it is missing, another, or makes no sense.
-        TypeError: It is no dict.
+        ValueError: Something in it is missing, differs from `own`, or makes no sense.
+        TypeError: It is not a dict.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"the saved state must be a dict, got {type(state).__name__}")
@@ -106,7 +106,7 @@ def read_state(state: Mapping[str, Any], own: Mapping[str, Any], num_envs: int) 
 
 
 def _words(name: str, values: Any) -> list[int]:
-    """The unsigned 128-bit ints of a saved list."""
+    """Return the unsigned 128-bit ints of a saved list."""
     if not isinstance(values, (list, tuple)):
         raise ValueError(f"the saved {name} must hold lists of ints, got {type(values).__name__}")
     for value in values:
@@ -116,7 +116,7 @@ def _words(name: str, values: Any) -> list[int]:
 
 
 def _array(name: str, value: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """A saved array, or list of numbers, of this dtype or of one whose values it keeps."""
+    """Return a saved array or list as an array of `dtype`, if that keeps its values."""
     try:
         array = np.asarray(value)
         return array.astype(dtype, casting="same_kind", copy=False)

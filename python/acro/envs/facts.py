@@ -1,4 +1,4 @@
-"""What Gymnasium does not say of an environment, or says only to those who know where to look."""
+"""Facts about environments that Gymnasium does not give, or gives only in odd places."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import VectorEnv
 
-# The least and the largest reward of a step, from Gymnasium's documentation: environments themselves do not say.
+# The least and the largest reward of a step, from Gymnasium's documentation; environments do not have them.
 _REWARD_RANGES = {
     "acro/Acrobot-v1": (-1.0, 0.0),
     "Acrobot-v1": (-1.0, 0.0),
@@ -18,11 +18,11 @@ _REWARD_RANGES = {
 
 
 def reward_threshold(env_id: object) -> float | None:
-    """Return the mean return from which `env_id` counts as solved; None if its registration says none."""
+    """Return the mean return from which on `env_id` counts as solved; None if its registration has none."""
     if not isinstance(env_id, str):
         return None
     try:
-        # Without its "module:": the id may come from a stranger's run folder, and Gymnasium would import the module.
+        # Without "module:", which Gymnasium would import: the id may come from someone else's run folder.
         return gymnasium.spec(env_id.rpartition(":")[2]).reward_threshold
     except gymnasium.error.Error:
         return None
@@ -34,7 +34,7 @@ def reward_range(env_id: object) -> tuple[float, float] | None:
 
 
 def step_limit(env: gymnasium.Env[Any, Any]) -> int | None:
-    """Return the step at which a time limit cuts `env`'s episodes off; None if none does."""
+    """Return the time limit of `env`'s episodes in steps; None if there is none."""
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, gymnasium.wrappers.TimeLimit):
@@ -44,7 +44,7 @@ def step_limit(env: gymnasium.Env[Any, Any]) -> int | None:
 
 
 def stacks_frames(env: gymnasium.Env[Any, Any]) -> str | None:
-    """Return the name of the wrapper of `env` that stacks frames; None without one."""
+    """Return the name of the wrapper of `env` that stacks frames; None if there is none."""
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, gymnasium.wrappers.FrameStackObservation):
@@ -54,7 +54,7 @@ def stacks_frames(env: gymnasium.Env[Any, Any]) -> str | None:
 
 
 def vector_step_limit(env: VectorEnv[Any, Any, Any]) -> int | None:
-    """Return the step at which a time limit cuts the episodes in `env` off; None if none is known."""
+    """Return the time limit of the episodes in `env` in steps; None if none is known."""
     own: Any = env.unwrapped
     if hasattr(own, "max_episode_steps"):
         return int(own.max_episode_steps)
@@ -72,7 +72,7 @@ def return_range(reward_range: tuple[float, float], gamma: float, horizon: float
     Args:
         reward_range: The least and the largest reward.
         gamma: Discount factor.
-        horizon: Steps; infinity with gamma < 1 gives the limit.
+        horizon: The most steps of an episode; infinity needs gamma < 1.
 
     Raises:
         ValueError: The range is empty, or the sum is not finite.

@@ -1,4 +1,4 @@
-"""Refusing values that no learner can learn from."""
+"""Refuses observations and rewards that are not finite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_finite(
     for name, values in (("observation", obs), ("reward", rewards)):
         if values is None or values.dtype.kind != "f":
             continue
-        # The sum of squares is finite only if all are, in a third of the time; that of large ones overflows.
+        # A sum of squares is finite only if all numbers are, and takes a third of the time; large ones overflow.
         if not math.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
             index = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
             raise FloatingPointError(

@@ -1,4 +1,4 @@
-"""Atari and MinAtar games: how they are made, what they give of their state, and how they look."""
+"""Atari and MinAtar games: making them, saving their state, drawing them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gymnasium.wrappers import AtariPreprocessing
 from numpy.typing import NDArray
 
 ATARI, MINATAR = "ALE/", "MinAtar/"
-"""What the ids of their games begin with."""
+"""The start of their games' ids."""
 
-# Of one cell of MinAtar's 10 x 10, in a picture.
+# The side of one of MinAtar's 10 x 10 cells in a picture.
 _CELL_PIXELS = 24
-# Of the pictures' background, and of the channels in turn; the player's is the first, and covers the others.
+# The colours of the background and of each channel; the first channel is the player, which covers the others.
 _COLOURS = np.array(
     [
         [15, 17, 26],
@@ -41,7 +41,7 @@ def is_game(env_id: str) -> bool:
 
 
 def make_game(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
-    """Make a game as it was published for DQN.
+    """Make a game with the published preprocessing for DQN.
 
     An Atari game shows 84 x 84 grey pixels of every fourth frame, the brighter of each two, and begins with up to 30
     idle frames (Mnih et al. 2015, as `gymnasium.wrappers.AtariPreprocessing` does it); with ALE's own sticky actions
@@ -51,7 +51,7 @@ def make_game(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
         ModuleNotFoundError: The games are not installed.
         gymnasium.error.Error: There is no such game.
     """
-    # The check of every step takes longer than a MinAtar step itself.
+    # Checking a step takes longer than a step of MinAtar.
     env_kwargs = {"disable_env_checker": True, **env_kwargs}
     if env_id.startswith(ATARI):
         ale_py = _imported("ale_py", "acro-dqn[atari]")
@@ -73,11 +73,11 @@ def _imported(module: str, extra: str) -> ModuleType:
 
 
 class AtariGame(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An Atari game with ALE's whole state: the machine's, and its random generator's."""
+    """An Atari game that saves ALE's whole state, including its random generator."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        # The machine shows 60 frames a second, of which every fourth is a step.
+        # 60 frames a second, of which every fourth is a step.
         self.metadata = {**env.metadata, "render_fps": 15}
 
     def state_dict(self) -> dict[str, Any]:
@@ -93,11 +93,11 @@ class AtariGame(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class MinAtarGame(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A MinAtar game with the random state that is inside of it, and pictures of uint8."""
+    """A MinAtar game that saves the random state inside the game, and draws pictures of uint8."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        # 10 cells a second are as fast as people can follow.
+        # People can follow 10 steps a second.
         self.metadata = {**env.metadata, "render_modes": ["rgb_array"], "render_fps": 10}
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -109,7 +109,7 @@ class MinAtarGame(gymnasium.Wrapper[Any, Any, Any, Any]):
         return colours.repeat(_CELL_PIXELS, axis=0).repeat(_CELL_PIXELS, axis=1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a reset does not set anew: the random state, and the action that may stick."""
+        """Return what a reset does not change: the random state, and the last action, which may repeat."""
         game: Any = self.unwrapped.game  # type: ignore[attr-defined]
         state: dict[str, Any] = game.env.random.get_state(legacy=False)
         return {**state, "state": dict(state["state"]), "last_action": int(game.last_action)}
@@ -119,6 +119,6 @@ class MinAtarGame(gymnasium.Wrapper[Any, Any, Any, Any]):
         game: Any = self.unwrapped.game  # type: ignore[attr-defined]
         generator = np.random.RandomState()
         generator.set_state({name: value for name, value in state.items() if name != "last_action"})
-        # A game and what plays it share one generator once they were seeded.
+        # A seeded game and its environment share one generator.
         game.random = game.env.random = generator
         game.last_action = state["last_action"]

@@ -1,4 +1,4 @@
-"""Making environments."""
+"""Makes environments and checks them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from acro.envs import acrobot
 from acro.envs.games import is_game, make_game
 
-# What makes an environment. With a parameter `num_envs` it makes a vector environment.
+# A function that makes an environment; one with a parameter `num_envs` makes a vector environment.
 EnvFactory = Callable[..., Any]
 
 
@@ -24,10 +24,10 @@ def make(env_id: str | EnvFactory, *, render_mode: str | None = None, **env_kwar
     """Make one environment that acro can train on.
 
     Args:
-        env_id: An id that Gymnasium knows, with `module:` before it if a module registers it, or of an Atari or MinAtar
+        env_id: A Gymnasium id, with `module:` before it if a module registers it, or the id of an Atari or MinAtar
             game; a function that makes the environment, or `module:function`.
-        render_mode: None, or what Gymnasium calls so: `rgb_array` for frames.
-        env_kwargs: For the environment; for an id also `gymnasium.make`'s own, such as `max_episode_steps`.
+        render_mode: Gymnasium's render mode, `rgb_array` for frames; None for none.
+        env_kwargs: Arguments of the environment; for an id also of `gymnasium.make`, such as `max_episode_steps`.
 
     Raises:
         ValueError: There is no such environment, the function makes vector environments, its observations are not a
@@ -53,18 +53,18 @@ def make_vec(
 ) -> VectorEnv[Any, Any, Any]:
     """Make `num_envs` environments that acro can train on, in one vector environment of this process.
 
-    `acro/Acrobot-v1` steps them together in Rust; all others are Gymnasium's `SyncVectorEnv` of single ones, even
-    where they bring a vector environment of their own, because its state could not be saved.
+    `acro/Acrobot-v1` steps them together in Rust; all others are single ones in Gymnasium's `SyncVectorEnv`, even
+    if they have a vector environment of their own, because its state could not be saved.
 
     Args:
-        env_id: As for `make`. A function with a parameter `num_envs` makes the vector environment itself, whatever it
-            is, with the autoreset mode that its metadata says.
-        num_envs: How many, at least 1.
-        autoreset_mode: When an ended episode makes room for the next.
-        env_kwargs: As for `make`.
+        env_id: See `make`. A function with a parameter `num_envs` makes the vector environment itself, of any class,
+            with the autoreset mode in its metadata.
+        num_envs: Number of environments, at least 1.
+        autoreset_mode: When a new episode starts after one has ended.
+        env_kwargs: See `make`.
 
     Raises:
-        ValueError: As for `make`, before a second environment is made; or `num_envs` is below 1.
+        ValueError: See `make`; or `num_envs` is below 1.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -80,11 +80,11 @@ def make_vec(
 
 
 def find(env_id: str | EnvFactory) -> str | EnvFactory:
-    """Return the function that `module:function` names, and anything else as it is.
+    """Return the function named by `module:function`; return anything else as it is.
 
     Raises:
         ValueError: There is no such module.
-        TypeError: `env_id` is neither an id nor a function: an environment that is made already, say.
+        TypeError: `env_id` is neither an id nor a function, but an environment that was made, for example.
     """
     if not isinstance(env_id, str):
         if not callable(env_id):
@@ -104,7 +104,7 @@ def find(env_id: str | EnvFactory) -> str | EnvFactory:
 
 
 def name_of(env_id: str | EnvFactory) -> str:
-    """Return the id, or `module:function`, which checkpoints hold in the place of a function."""
+    """Return the id, or the `module:function` that checkpoints have instead of a function."""
     if isinstance(env_id, str):
         return env_id
     return f"{env_id.__module__}:{getattr(env_id, '__qualname__', type(env_id).__qualname__)}"
@@ -116,13 +116,13 @@ def makes_vectors(env_id: str | EnvFactory) -> bool:
         return False
     try:
         return "num_envs" in inspect.signature(env_id).parameters
-    except (TypeError, ValueError):  # Some callables of C have no signature.
+    except (TypeError, ValueError):  # Some callables in C have no signature.
         return False
 
 
 def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode | None:
-    """Return when an ended episode of `env` makes room for the next; None where it does not say."""
-    # Before Gymnasium 1.4 the vectors of one environment share their metadata, which is then what the newest wrote.
+    """Return the autoreset mode of `env`; None if it does not have one in its metadata."""
+    # Before Gymnasium 1.4 all vectors of an environment share their metadata, which the newest one has written.
     for mode in (getattr(env.unwrapped, "autoreset_mode", None), env.metadata.get("autoreset_mode")):
         if isinstance(mode, AutoresetMode):
             return mode
@@ -130,10 +130,10 @@ def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode | None:
 
 
 def check_vectors(env: VectorEnv[Any, Any, Any], name: str) -> None:
-    """Check that acro can train in `env`, which messages call `name`.
+    """Check that acro can train in `env`; messages call it `name`.
 
     Raises:
-        ValueError: Its spaces do not fit, or it does not say when an ended episode makes room for the next.
+        ValueError: Its spaces do not fit, or it has no autoreset mode.
     """
     _check_spaces(env, env.single_observation_space, env.single_action_space)
     if autoreset_mode(env) is None:
@@ -142,10 +142,10 @@ def check_vectors(env: VectorEnv[Any, Any, Any], name: str) -> None:
 
 
 def single_of(env: VectorEnv[Any, Any, Any]) -> tuple[str | EnvFactory, dict[str, Any]] | None:
-    """Return what makes one environment like those in `env`, an id or a function, and its arguments.
+    """Return the id or function, and the arguments, that make one of the environments in `env`.
 
     Returns:
-        None where nothing says: a wrapper around the vector environment may change what its environments show.
+        None if that is unknown: a wrapper around the vector environment may change observations.
     """
     own: Any = env
     while isinstance(own, RecordEpisodeStatistics):

@@ -1,4 +1,4 @@
-"""Playing an open episode again, to continue an environment that cannot give its state."""
+"""Replays an open episode, to restore an environment whose state cannot be saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from numpy.random import Generator, RandomState
 
-# Longer open episodes start afresh: what is kept of an endless one would grow without bound. ALE cuts at 27,000 steps.
+# Longer open episodes are not replayed, or an endless one would need unbounded memory. ALE cuts at 27,000 steps.
 MAX_STEPS = 100_000
 _COLUMNS = 3
 
@@ -19,11 +19,11 @@ _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
 
 class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Remembers what plays the open episode of `env`, with Discrete actions, again.
+    """Records what is needed to replay the open episode of `env`, which has Discrete actions.
 
-    That is the random state of `env` and its wrappers before the last reset, the reset's arguments, and the actions
-    since. Where `env` or a wrapper has `state_dict` and `load_state_dict`, they are asked for their state before the
-    reset, too. A checksum of every observation, and every reward, tell whether the episode went the same way again.
+    These are the random state of `env` and its wrappers before the last reset, the reset's arguments, and the actions
+    since. If `env` or a wrapper has `state_dict` and `load_state_dict`, its state before the
+    reset is recorded too. Checksums of the observations, and the rewards, show whether a replay is identical.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -32,23 +32,23 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._start: dict[str, Any] | None = None
         self._layers = [(layer, _gives_its_state(layer)) for layer in _layers(env)]
         self._first_checksum = 0
-        # Action, reward and the observation's checksum of each step, one after another: a tuple a step would stay, and
-        # the more objects stay, the longer Python looks for garbage among them.
+        # Action, reward and observation's checksum of each step, in one flat list: a tuple for each step would be an
+        # object that every garbage collection has to visit.
         self._steps: list[Any] = []
         self._ended: tuple[Any, ...] = (False, False)
-        # What the next call returns in the place of the environment, so that a vector environment knows it.
+        # What the next call returns instead of the environment's result, so that a vector environment gets it.
         self._last: tuple[Any, float, bool, bool, dict[str, Any]] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode and forget the last one; O(1) but for a `state_dict` of the environment's own."""
+        """Begin an episode and drop the last one; O(1) plus the environment's own `state_dict`."""
         if self._last is not None:
             return self._last[0], {}
         unwrapped = self.env.unwrapped
         if seed is not None:
-            # One that leaves seeds alone: MinAtar's, whose game has a generator of its own.
+            # An environment that ignores seeds, such as MinAtar's, whose game has its own generator.
             unwrapped.np_random, _ = seeding.np_random(seed)
         else:
-            # It is made when it is first asked for, and then of the operating system's entropy.
+            # Otherwise it is seeded by the operating system when it is first used.
             _ = unwrapped.np_random
         self._start = {"layers": [_save(*layer) for layer in self._layers], "seed": seed, "options": options}
         obs, info = self.env.reset(seed=seed, options=options)
@@ -56,11 +56,11 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step and remember it."""
+        """Take a step and record it."""
         if self._last is not None:
             last, self._last = self._last, None
             return last
-        # Every step of every environment passes here: no call that is not needed.
+        # This runs for every step of every environment, so it makes as few calls as possible.
         obs, reward, terminated, truncated, _ = stepped = self.env.step(action)
         steps = self._steps
         if len(steps) < _COLUMNS * MAX_STEPS:
@@ -76,11 +76,11 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     @property
     def open_episode(self) -> dict[str, Any] | None:
-        """What plays the open episode again, as plain values and arrays; None before a reset or after 100,000 steps.
+        """What replays the open episode, as plain values and arrays; None before a reset and after 100,000 steps.
 
-        Setting it plays it in this environment, which must be made alike. The next `reset` and the next `step` then
-        return the episode's last observation, reward and flags, and leave the environment alone. Where the episode
-        goes another way, `difference` says where, and a new one begins.
+        Setting it replays the episode in this environment, which must be of the same kind. The next `reset` and `step`
+        then return the episode's last observation, reward and flags without using the environment. If the replay
+        differs, `difference` says where, and a new episode begins.
         """
         if self._start is None:
             return None
@@ -110,7 +110,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         return None if own == saved else f"is {' in '.join(own[::-1])}, and was {' in '.join(saved[::-1])}"
 
     def _play(self, episode: dict[str, Any]) -> str | None:
-        """Play `episode`; return how it differs, with the environment then as it was before the episode's reset."""
+        """Replay `episode`; if it differs, return how, and restore the environment to before the episode's reset."""
         difference = self._follow(episode)
         if difference is not None:
             self._restore(episode)
@@ -123,7 +123,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _follow(self, episode: dict[str, Any]) -> str | None:
         self._restore(episode)
         obs, _ = self.reset(seed=episode["seed"], options=episode["options"])
-        # As it was saved: a generator that the seed replaced may be there now, and not have been then.
+        # A generator that the seed replaced may exist now and not have existed when it was saved.
         self._start = {name: episode[name] for name in ("layers", "seed", "options")}
         last: tuple[Any, Any, bool, bool, dict[str, Any]] = (obs, 0.0, False, False, {})
         checksums = episode["checksums"].tolist()
@@ -147,7 +147,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def check_episode(episode: Any, num_actions: int) -> None:
-    """Raise a ValueError unless `episode` is what `Recorder.open_episode` gave for so many actions."""
+    """Raise a ValueError unless `episode` is an open episode of an environment with `num_actions` actions."""
     if episode is None:
         return
     names = {"layers", "seed", "options", "actions", "rewards", "checksums", "ended"}
@@ -191,10 +191,10 @@ def _gives_its_state(layer: gymnasium.Env[Any, Any]) -> bool:
 
 
 def _save(layer: Any, gives_its_state: bool) -> dict[str, Any]:
-    """The random states that `layer` holds, by attribute, and its own state if it gives one."""
+    """Return a layer's random states by attribute, and its own state if it has a `state_dict`."""
     random: dict[str, Any] = {}
     attributes = vars(layer)
-    # At each reset: isinstance, or looking at every attribute of every wrapper, would take longer than all else.
+    # Called at each reset, where isinstance or a look at every attribute would take longer than all else.
     if not _RANDOM.isdisjoint(map(type, attributes.values())):
         for name, value in attributes.items():
             if type(value) is Generator:
@@ -212,7 +212,7 @@ def _load(layer: gymnasium.Env[Any, Any], saved: dict[str, Any]) -> None:
                 generator = RandomState()
             generator.set_state(state)
         else:
-            # In its place where there is one, since wrappers may share it.
+            # In place if there is one, since wrappers may share it.
             if not _is_generator(generator, state["bit_generator"]):
                 generator = Generator(getattr(np.random, state["bit_generator"])(0))
             generator.bit_generator.state = state
@@ -226,5 +226,5 @@ def _is_generator(value: Any, bit_generator: str) -> bool:
 
 
 def _checksum(obs: Any) -> int:
-    """Of any observation; what is not contiguous, or a number, has no buffer that can be read as it is."""
+    """Return the CRC-32 of an observation, copied first if it is a number or not contiguous."""
     return crc32(np.ascontiguousarray(obs).data)

@@ -1,4 +1,4 @@
-"""Saving and restoring environments, open episodes included."""
+"""Saves and restores environments, including their open episodes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from acro.envs.replaying import Recorder, check_episode
 
 
 class Restored(NamedTuple):
-    """What `load_state_dict` found."""
+    """The result of `load_state_dict`."""
 
-    # The current observations (N, ...); None where the environment restored itself exactly.
+    # The current observations (N, ...); None if the environment restored itself exactly.
     obs: NDArray[Any] | None
-    # Why environments' episodes could not be continued, and new ones began, by the environments' indices.
+    # By environment, why its episode could not be continued, so that a new one began.
     differences: dict[int, str]
 
 
 def record(env: VectorEnv[Any, Any, Any]) -> None:
-    """Remember, from the next reset on, what plays the open episodes of `env` again.
+    """Record, from the next reset on, what is needed to replay the open episodes of `env`.
 
-    Call it before the reset. It does nothing where there is nothing to do (`env` gives its state itself) and nothing
-    that can be done: the environments of an `AsyncVectorEnv` run elsewhere, so wrap each in `Recorder` yourself.
+    Call it before the reset. It does nothing if `env` has a `state_dict` of its own, and cannot do anything
+    for an `AsyncVectorEnv`, whose environments are in other processes: wrap each of them in `Recorder` yourself.
     """
     own = env.unwrapped
     if not _gives_its_state(env) and isinstance(own, SyncVectorEnv):
@@ -36,11 +36,11 @@ def record(env: VectorEnv[Any, Any, Any]) -> None:
 def state_dict(env: VectorEnv[Any, Any, Any]) -> dict[str, Any] | None:
     """Return all that the next steps of `env` depend on, as plain values and NumPy arrays.
 
-    An environment with `state_dict` and `load_state_dict` of its own is asked for it. Of the single environments of a
-    vector environment that was given to `record`, it is what plays their open episodes again.
+    This is the environment's own `state_dict` if it has one and `load_state_dict`. For the single environments of a
+    vector environment that was passed to `record`, it is what replays their open episodes.
 
     Returns:
-        None for any other environment: its state cannot be taken.
+        None for any other environment, whose state cannot be saved.
     """
     if _gives_its_state(env):
         state: dict[str, Any] = env.state_dict()  # type: ignore[attr-defined]
@@ -54,13 +54,13 @@ def state_dict(env: VectorEnv[Any, Any, Any]) -> dict[str, Any] | None:
 
 
 def load_state_dict(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> Restored:
-    """Continue in `env`, made alike, where `state_dict` was taken.
+    """Restore a state in `env`, which must be of the same kind as when it was saved.
 
-    Recorded episodes are played again, and every observation, reward and flag is compared to the bit. Where one
+    Recorded episodes are replayed, and every observation, reward and flag is compared to the bit. If one
     differs, a new episode begins.
 
     Raises:
-        ValueError: The state is damaged, or of another kind or another number of environments.
+        ValueError: The state is damaged, or of another kind or number of environments.
     """
     if _gives_its_state(env):
         env.load_state_dict(state)  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def load_state_dict(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> Res
     if not _is_recorded(env):
         raise ValueError(f"the state of a {type(env).__name__} cannot be restored")
     if {"autoreset_mode", "vector", "has_reset", "envs"} <= state.keys():
-        # acro 0.1 saved attributes of the environments, and nothing that could be played.
+        # acro 0.1 saved attributes of the environments, and nothing that could be replayed.
         reason = "was saved by an older acro, which did not record episodes"
         return Restored(env.reset()[0], dict.fromkeys(range(env.num_envs), reason))
     _check(env, state)
@@ -78,7 +78,7 @@ def load_state_dict(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> Res
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise ValueError(f"the saved episodes cannot be played: {error}") from error
     differences = dict(enumerate(own.get_attr("difference")))
-    # These calls only show the vector environment, and what wraps it, where its environments are: see `Recorder`.
+    # These calls only pass restored observations to the vector environment and its wrappers: see `Recorder`.
     env.reset()
     obs = env.step(np.zeros(env.num_envs, dtype=np.int64))[0]
     return Restored(obs, {index: reason for index, reason in differences.items() if reason is not None})
@@ -94,7 +94,9 @@ def _is_recorded(env: VectorEnv[Any, Any, Any]) -> bool:
 
 
 def _mode_of(env: VectorEnv[Any, Any, Any]) -> str:
-    return cast(AutoresetMode, autoreset_mode(env)).value  # Those that are recorded are Gymnasium's own, and say it.
+    return cast(
+        AutoresetMode, autoreset_mode(env)
+    ).value  # Recorded vector environments are Gymnasium's own, which have it.
 
 
 def _check(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> None:
