@@ -1,4 +1,4 @@
-"""The boundary: everything that Rust gives to Python."""
+"""Everything that Python uses of Rust."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, SupportsIndex, final
@@ -27,13 +27,13 @@ BUILD_PROFILE: Literal["debug", "release"]
 
 @final
 class Acrobots:
-    """Acrobots stepped together; `acro.envs.acrobot.AcrobotVectorEnv` is their face.
+    """Acrobots that are stepped together; use them as `acro.envs.acrobot.AcrobotVectorEnv`.
 
     States are (theta1, theta2, velocity1, velocity2) in rad and rad/s, float64; observations are float32.
     """
 
     def __new__(cls, seeds: list[int], max_episode_steps: int, autoreset: str) -> Acrobots:
-        """One environment for each seed, an int from 0 to 2**128 - 1; `autoreset` as `AutoresetMode.value`."""
+        """Make an environment for each seed, an int from 0 to 2**128 - 1; `autoreset` is an `AutoresetMode.value`."""
 
     def reset(
         self,
@@ -41,7 +41,7 @@ class Acrobots:
         mask: npt.NDArray[np.bool_] | None = None,
         bounds: tuple[float, float] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Begin episodes where `mask` says, or everywhere; returns all observations, (num_envs, 6)."""
+        """Begin episodes where `mask` is true, or everywhere; return all observations, (num_envs, 6)."""
 
     def step(
         self, actions: npt.NDArray[np.int64]
@@ -52,9 +52,9 @@ class Acrobots:
         npt.NDArray[np.bool_],
         npt.NDArray[np.float32] | None,
     ]:
-        """Observations, rewards, terminated, truncated, and the (k, 6) final observations that resets replaced.
+        """Return observations, rewards, terminated, truncated, and the (k, 6) final observations that resets replaced.
 
-        Fresh arrays. The last is None where no reset happened in this step.
+        Fresh arrays. The last is None if this step reset nothing.
         """
 
     @property
@@ -64,7 +64,7 @@ class Acrobots:
     def save(
         self,
     ) -> tuple[bool, npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.bool_], list[tuple[int, int]]]:
-        """Whether there was a reset, states, steps taken, ended, and each PCG64's (state, inc)."""
+        """Return whether there was a reset, states, steps taken, ended, and each PCG64's (state, inc)."""
 
     def restore(
         self,
@@ -74,28 +74,28 @@ class Acrobots:
         ended: npt.NDArray[np.bool_],
         rngs: list[tuple[int, int]],
     ) -> None:
-        """Continue where `save` was called; ValueError, and no change, if it does not fit."""
+        """Continue from what `save` returned; raise a ValueError and change nothing if it does not fit."""
 
 def acrobot_step(
     states: npt.NDArray[np.float64], actions: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The states, (n, 4), one step on, and which of them are at the goal. No episodes, no limit."""
+    """Return the next states, (n, 4), and which of them are at the goal. No episodes, no time limit."""
 
 def acrobot_observe(states: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """What an agent sees of the states: (n, 6)."""
+    """Return the observations of the states, (n, 6)."""
 
 # network
 
 @final
 class Network:
-    """A multilayer perceptron with ReLU, and the memory that its updates work in; parameters are the caller's.
+    """A multilayer perceptron with ReLU and working memory for its updates; the caller owns the parameters.
 
-    They are one float32 array (num_parameters,) in the order of `Module.parameters()`: of each linear layer the weight
-    (outputs, inputs) and the bias, after a hidden layer with normalisation that one's weight and bias. The last layer
-    gives `outputs` numbers for every action in turn, with `dueling` those of the state's value before them.
+    Parameters are a float32 array (num_parameters,) in the order of `Module.parameters()`: the weight (outputs, inputs)
+    and the bias of each linear layer, and for `layer_norm` the normalisation's weight and bias after each hidden one.
+    The last layer has `outputs` numbers for each action; with `dueling`, those of the state's value come first.
 
-    Arrays are taken as they are: of the dtype that is named, in C order. The same calls give the same bits on the
-    same machine. One thread.
+    Arrays must have the given dtype and C order; they are not copied. The same calls give the same bits on the same
+    machine. One thread is used.
     """
 
     def __new__(
@@ -108,30 +108,30 @@ class Network:
         dueling: bool = False,
         layer_norm: bool = False,
     ) -> Network:
-        """`outputs` are the numbers per action: 1 for its value, or so many quantiles of the return.
+        """Make a network with `outputs` numbers per action: 1 for its value, or the number of quantiles.
 
-        `dueling` has a state value, and advantages whose mean is taken off (Wang et al. 2016). `layer_norm` puts
+        `dueling` has a state value, and advantages with a mean of 0 (Wang et al. 2016). `layer_norm` has a
         `torch.nn.LayerNorm` between each hidden linear layer and its ReLU.
         Raises: ValueError for a size below 1.
         """
 
     @property
     def num_parameters(self) -> int:
-        """The parameters of all layers together."""
+        """The number of parameters of all layers."""
 
     def forward(self, parameters: npt.NDArray[np.float32], obs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return every action's numbers, a fresh array (N, num_actions, outputs), for `obs` (N, ...).
+        """Return the actions' numbers for `obs` (N, ...), a fresh array (N, num_actions, outputs).
 
-        An observation of more axes is flattened. O(N * num_parameters).
+        Observations with several axes are flattened. O(N * num_parameters).
         Raises: TypeError for another dtype, ValueError for another shape or order.
         """
 
     def greedy_actions(
         self, parameters: npt.NDArray[np.float32], obs: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.int64]:
-        """Return for each row of `obs` (N, ...) the first action whose numbers have the largest mean, (N,).
+        """Return, for each row of `obs` (N, ...), the first action with the largest mean, (N,).
 
-        NaN counts as larger than all, as in torch. Raises as `forward` does.
+        NaN counts as the largest, as in torch. Raises the errors of `forward`.
         """
 
     def learn(
@@ -163,17 +163,17 @@ class Network:
     ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
         """Make one gradient update per minibatch, in place, and return temporal-difference errors (M, B) and numbers.
 
-        The error is that of the expected return. The numbers are of the last minibatch: `loss`, `mean_q` and `max_q`
+        Errors are those of the expected return. The numbers are of the last minibatch: `loss`, `mean_q` and `max_q`
         of the taken actions, and `grad_norm` before clipping.
-        `parameters`, Adam's `exp_avg` and `exp_avg_sq`, `target` and `average` are changed, (num_parameters,) each.
-        Columns are (M, B), observations (M, B, ...); `discounts` are what the next return counts, 0 where the episode
-        terminated; `weights` scale the losses.
-        `adam_steps` and `updates` are how many came before. The target network takes a share `tau` of the online one
-        after every `target_update_every` updates, counted with `updates`; `average` takes once a round the share
+        `parameters`, Adam's `exp_avg` and `exp_avg_sq`, `target` and `average`, (num_parameters,) each, are changed.
+        Columns are (M, B), observations (M, B, ...); `discounts` multiply the next return, 0 where the episode
+        terminated; `weights` multiply the losses.
+        `adam_steps` and `updates` are the numbers of steps and updates before. Every `target_update_every` updates the
+        target network moves towards the online one by the share `tau`; once a round `average` does so by the share
         1 - (1 - 1 / average_updates)**M.
-        Other Python threads run meanwhile: they must not touch the arrays. A second round of the same Network waits.
-        Raises: TypeError for another dtype; ValueError for another shape or order, an array that cannot be written or
-        shares memory with one that is changed, an unknown action, or a number out of its range; nothing is changed
+        Other Python threads run in the meantime and must not use the arrays. A second round of the same Network waits.
+        Raises: TypeError for another dtype; ValueError for another shape or order, an array that is read-only or
+        shares memory with one that is changed, an unknown action, or a number out of its range. Nothing is changed
         then.
         """
 
@@ -181,11 +181,11 @@ class Network:
 
 @disjoint_base
 class ReplayMemory:
-    """Steps of several environments in rings; what `acro.replay.ReplayMemory` adds Python's comfort to.
+    """A ring of steps for each environment; the base class of `acro.replay.ReplayMemory`.
 
-    Shapes and dtypes of rows are fixed at the start. Values are converted where that keeps them: within a kind or to
-    a richer one (float64 to float32 may round), between integers where every value fits. Arrays of the memory's own
-    dtype in C order are taken as they are.
+    Shapes and dtypes of rows are fixed. Values are converted if that keeps them: to the same or a wider kind (float64
+    to float32 may round), and between integers if every value fits. Arrays of the memory's dtype in C order need no
+    conversion.
     """
 
     def __new__(
@@ -214,13 +214,12 @@ class ReplayMemory:
         *,
         env: SupportsIndex = 0,
     ) -> None:
-        """Remember one transition of environment `env`; O(its bytes).
+        """Store one transition of environment `env`; O(its bytes).
 
-        `terminated` says that nothing can be earned after it, `truncated` that the episode was only cut off. Any
-        order of transitions is stored right: one whose `obs` is not the last `next_obs` starts a sequence of its own
-        (-0.0 counts as 0.0 there).
+        `terminated` means that no reward can follow, `truncated` that the episode was only cut off. Transitions may
+        come in any order: one whose `obs` is not the last `next_obs` starts a new sequence (-0.0 equals 0.0).
         Raises: ValueError for a wrong shape or environment, TypeError for a dtype that would lose values, MemoryError
-        when a final observation finds no room; nothing is stored then.
+        if there is no memory for a final observation. Nothing is stored then.
         """
 
     def extend(
@@ -234,9 +233,9 @@ class ReplayMemory:
         *,
         envs: npt.ArrayLike | None = None,
     ) -> None:
-        """Remember one transition of every environment, or those of `envs` (N,), in order; all of them or none.
+        """Store one transition of every environment, or of those in `envs` (N,), in order; all of them or none.
 
-        As so many calls of `push`. An environment may come several times.
+        This equals that many calls of `push`. An environment may occur several times.
         """
 
     def sample(
@@ -249,71 +248,72 @@ class ReplayMemory:
         beta: float = 0.4,
         out: Batch | None = None,
     ) -> Batch:
-        """Draw B transitions at random, or M minibatches of B for a `batch_size` of (M, B); arrays in C order.
+        """Draw B random transitions, or M minibatches of B for a `batch_size` of (M, B), as arrays in C order.
 
-        The arrays are new, or those of an earlier batch that nothing holds any more: no view, tensor or buffer.
+        The arrays are new, or those of an earlier batch that nothing refers to any more (no view, tensor or buffer).
 
-        `n_step` is how many steps a return looks ahead; fewer at an episode's end and at the newest transition.
-        `gamma` is the discount of one step. Without `replace` no transition comes twice in a minibatch. `beta` is
-        how far the weights correct for the priorities, 0 not at all, 1 fully; each minibatch's weights are divided
-        by its largest. With priorities each minibatch is stratified: one draw from each B-th part of their sum.
-        O(transitions * n_step), with priorities O(log capacity) for each besides.
-        `out` is a batch of an earlier call with the same `batch_size`: its arrays are overwritten and it is returned,
-        so that tensors which share them are made once.
-        Raises: ValueError when the memory is empty, has fewer than B transitions to draw without replacement, every
-        priority is zero, a number is out of its range, or `out` does not fit; nothing is drawn or written then.
+        `n_step` is the number of steps that rewards are summed over, fewer at an episode's end and at the newest
+        transition; `gamma` is the discount factor. Without `replace` a minibatch has no transition twice. `beta` is
+        the exponent of the importance weights, 0 for none, 1 for full correction; each minibatch's weights are
+        divided by the largest. With priorities a minibatch is stratified: one draw from each B-th part of their sum.
+        O(transitions * n_step), with priorities plus O(log capacity) for each.
+        `out` is a batch of an earlier call with the same `batch_size`; its arrays are overwritten and it is returned,
+        so that tensors which share its memory are made only once.
+        Raises: ValueError if the memory is empty, has fewer than B transitions to draw without replacement, all
+        priorities are zero, a number is out of its range, or `out` does not fit. Nothing is drawn or written then.
         """
 
     def gather(self, indices: npt.ArrayLike, *, n_step: int = 1, gamma: float = 0.99) -> Batch:
-        """Return the transitions that these `indices` of earlier batches name; without weights.
+        """Return the transitions with these `indices` of earlier batches, without weights.
 
-        Raises: ValueError when one of them was overwritten since, cleared, or never given out.
+        Raises: ValueError if one of them was overwritten or cleared since, or never existed.
         """
 
     def latest(self, obs: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Return what an agent sees now that the environments show `obs` (num_envs, *obs_shape): (num_envs, *row).
+        """Return what the network sees when the environments show `obs` (num_envs, *obs_shape), as (num_envs, *row).
 
-        With `frame_stack` that is a stack for each, `obs` the newest frame: with the frames before where `obs` is the
-        `next_obs` of the environment's newest transition and that one ended no episode, else padded. A fresh array.
+        With `frame_stack` this is a stack for each, with `obs` as the newest frame. The frames before it are stored
+        ones if `obs` is the `next_obs` of the environment's newest transition and that ended no episode, else padding.
+        A fresh array.
         Raises: ValueError for a wrong shape, TypeError for a dtype that would lose values.
         """
 
     def update_priorities(self, indices: npt.ArrayLike, priorities: npt.ArrayLike) -> int:
-        """Give transitions new priorities and return how many of `indices` were still there.
+        """Set transitions' priorities; return how many of `indices` are still in the memory.
 
-        The last one counts where an index comes twice. A transition of priority 0 is not drawn. New transitions get
-        the largest priority there is, 1 at first.
+        If an index occurs twice, its last priority counts. A transition with priority 0 is not drawn. New transitions
+        get the largest present priority, 1 at first.
         Raises: ValueError for NaN, infinite, negative or overflowing priorities, RuntimeError for a memory without
-        priorities; none is changed then.
+        priorities. None is changed then.
         """
 
     def clear(self) -> None:
-        """Forget every transition; `indices` given out become stale, the stream of draws goes on."""
+        """Remove all transitions; earlier `indices` become invalid, and the stream of draws continues."""
 
     def __len__(self) -> int: ...
     @property
     def capacity(self) -> int:
-        """How many transitions can be held: `num_envs` times the same number."""
+        """The most transitions that can be stored: the same number for each environment."""
 
     @property
     def num_envs(self) -> int:
-        """How many environments there are."""
+        """The number of environments."""
 
     @property
     def alpha(self) -> float | None:
-        """The power that priorities are raised to; None without priorities."""
+        """The exponent of the priorities; None without priorities."""
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
-        """The shape of one observation as it is pushed: of one frame."""
+        """The shape of one observation as it is pushed, a single frame."""
 
     @property
     def frame_stack(self) -> int | None:
-        """How many frames are given out as one observation, (frame_stack, *obs_shape); None for each alone."""
+        """The number of frames in a drawn observation, (frame_stack, *obs_shape); None for no such axis."""
 
     @property
     def padding(self) -> str:
-        """What is in a stack before an episode's first frame: "reset" for that frame, "zero" for zeros."""
+        """What a stack has before an episode's first frame: "reset" for that frame, "zero" for zeros."""
 
     @property
     def obs_dtype(self) -> np.dtype[Any]:
@@ -329,11 +329,11 @@ class ReplayMemory:
 
     @property
     def nbytes(self) -> int:
-        """The bytes held: asked for at the start, but for final observations, which come as episodes end."""
+        """The allocated bytes: fixed, except for final observations, which grow as episodes end."""
 
     @property
     def is_full(self) -> bool:
-        """Whether every further transition takes the place of one."""
+        """Whether every further transition replaces one."""
 
     def _state(self) -> dict[str, npt.NDArray[Any]]: ...
     def _restore(self, columns: dict[str, Any]) -> None: ...

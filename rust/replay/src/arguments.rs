@@ -1,33 +1,33 @@
-//! What the memory's calls take.
+//! The arguments of the memory's methods.
 
 use crate::Error;
 use crate::storage::{ObsKind, Padding, Step, with_room};
 
-/// What a memory is made for; fixed for its life.
+/// The settings of a memory, fixed for its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
-    /// Transitions that are kept; a multiple of `num_envs` is.
+    /// Transitions to keep, rounded down to a multiple of `num_envs`.
     pub capacity: usize,
-    /// Environments, each with a ring of its own.
+    /// Number of environments; each has its own ring.
     pub num_envs: usize,
-    /// Bytes of one observation: of one frame, where frames are stacked.
+    /// Bytes of one observation, or of one frame if frames are stacked.
     pub obs_bytes: usize,
-    /// What an observation is made of.
+    /// The type of an observation's numbers.
     pub obs_kind: ObsKind,
     /// Bytes of one action.
     pub action_bytes: usize,
-    /// Where the index stream starts.
+    /// Seed of the generator that draws.
     pub seed: u64,
-    /// The power that priorities are raised to, or `None` to draw uniformly.
+    /// Exponent of the priorities, or `None` to draw uniformly.
     pub alpha: Option<f64>,
-    /// How many observations, the newest last, are given out as one; 1 gives each out alone.
+    /// Number of frames in a drawn observation, the newest last; 1 for no stacks.
     pub frame_stack: usize,
-    /// What stands in a stack before an episode's first frame.
+    /// What a stack has before an episode's first frame.
     pub padding: Padding,
 }
 
 impl Config {
-    /// A memory of one environment that draws uniformly, its observations compared by their bits.
+    /// Settings for one environment and uniform draws, with observations compared by their bits.
     #[must_use]
     pub fn new(capacity: usize, obs_bytes: usize, action_bytes: usize) -> Self {
         Self {
@@ -44,10 +44,10 @@ impl Config {
     }
 }
 
-/// Many transitions, as columns: one row each, in the order they happened.
+/// Transitions as columns, in the order in which they happened.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'a> {
-    /// Whose row it is; `None` where row `i` is environment `i`'s, one row each.
+    /// The environment of each row; `None` if row `i` belongs to environment `i`.
     pub envs: Option<&'a [i64]>,
     /// Rows of observations.
     pub obs: &'a [u8],
@@ -55,7 +55,7 @@ pub struct Steps<'a> {
     pub actions: &'a [u8],
     /// Rewards.
     pub rewards: &'a [f32],
-    /// Rows of the observations that followed.
+    /// Rows of the next observations.
     pub next_obs: &'a [u8],
     /// See [`Step::terminated`].
     pub terminated: &'a [bool],
@@ -63,20 +63,20 @@ pub struct Steps<'a> {
     pub truncated: &'a [bool],
 }
 
-/// How to draw.
+/// How to draw transitions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
-    /// Minibatches.
+    /// Number of minibatches.
     pub rounds: usize,
-    /// Transitions of one minibatch.
+    /// Transitions in a minibatch.
     pub batch_size: usize,
-    /// Steps that a return looks ahead.
+    /// Steps that rewards are summed over.
     pub n_step: usize,
-    /// The discount of one step.
+    /// Discount factor.
     pub gamma: f64,
-    /// Whether a transition may come twice in a minibatch.
+    /// Whether a minibatch may have a transition twice.
     pub replace: bool,
-    /// How far importance weights correct: 0 not at all, 1 fully.
+    /// Exponent of the importance weights: 0 for no correction, 1 for full correction.
     pub beta: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Transitions out of a memory: as a batch of their own, or into columns that are there.
+//! Drawing transitions: as a new batch, or into existing columns.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::storage::{available_bytes, reserve, with_room};
 /// What needs the memory, for [`Error::OutOfMemory`].
 const BATCH: &str = "the batch";
 
-/// Transitions as columns, all of the same number of rows: minibatch after minibatch, in the order drawn.
+/// Transitions as columns with one row each, minibatch after minibatch.
 ///
 /// The target of a value is `rewards + discounts * value(next_obs)`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Batch {
     pub rewards: Vec<f32>,
     /// Rows of the observations after the last of these steps; see [`numbers`].
     pub next_obs: Vec<u8>,
-    /// gamma to the number of these steps, or 0 where the last one terminated.
+    /// gamma^k for k steps, 0 where the last one terminated.
     pub discounts: Vec<f32>,
     /// Whether the last of these steps terminated.
     pub terminated: Vec<bool>,
@@ -37,10 +37,10 @@ pub struct Batch {
     pub weights: Option<Vec<f32>>,
 }
 
-/// Rows of bytes as numbers: a view where they are aligned for it, which a column from its start usually is, or a copy.
+/// Rows of bytes as numbers: a view if they are aligned, as whole columns usually are, else a copy.
 ///
 /// # Panics
-/// The bytes are no whole number of `T`.
+/// The bytes are not a whole number of `T`.
 #[must_use]
 pub fn numbers<T: Pod>(rows: &[u8]) -> Cow<'_, [T]> {
     bytemuck::try_cast_slice(rows).map_or_else(
@@ -49,7 +49,7 @@ pub fn numbers<T: Pod>(rows: &[u8]) -> Cow<'_, [T]> {
     )
 }
 
-/// Numbers as the bytes that a [`Step`](crate::Step) is made of; a view.
+/// Numbers as bytes, for a [`Step`](crate::Step); a view.
 #[must_use]
 pub fn bytes<T: Pod>(numbers: &[T]) -> &[u8] {
     bytemuck::cast_slice(numbers)
@@ -89,7 +89,7 @@ impl Batch {
 }
 
 impl ReplayMemory {
-    /// Draw transitions. O(transitions * n_step), with priorities O(log capacity) for each besides.
+    /// Draw transitions. O(transitions * n_step), with priorities plus O(log capacity) for each.
     ///
     /// ```
     /// use acro_replay::{Config, Draw, ReplayMemory, Step, bytes, numbers};
@@ -113,7 +113,7 @@ impl ReplayMemory {
     /// ```
     ///
     /// # Errors
-    /// The memory is empty, or has too few for a draw without replacement; a number out of its range;
+    /// The memory is empty, or has too few transitions to draw without replacement; a number is out of its range;
     /// [`Error::OutOfMemory`]. Nothing is drawn then.
     pub fn sample(&mut self, draw: Draw) -> Result<Batch, Error> {
         let rows = total(draw)?;
@@ -125,11 +125,11 @@ impl ReplayMemory {
         Ok(batch)
     }
 
-    /// As [`ReplayMemory::sample`], into columns that are there, with the importance weights in `weights` if there are
+    /// Like [`ReplayMemory::sample`], into existing columns, with the importance weights in `weights` if there are
     /// priorities.
     ///
     /// # Errors
-    /// As for [`ReplayMemory::sample`].
+    /// Those of [`ReplayMemory::sample`].
     ///
     /// # Panics
     /// A column's length is not that of the batch.
@@ -205,10 +205,10 @@ impl ReplayMemory {
         Ok(())
     }
 
-    /// The transitions that these insertion ids name, without weights. O(indices * n_step).
+    /// The transitions with these insertion ids, without weights. O(indices * n_step).
     ///
     /// # Errors
-    /// [`Error::Stale`] for one that is no longer there; a number out of its range; [`Error::OutOfMemory`].
+    /// [`Error::Stale`] for an id that is not in the memory; a number is out of its range; [`Error::OutOfMemory`].
     pub fn gather(&mut self, indices: &[i64], n_step: usize, gamma: f64) -> Result<Batch, Error> {
         let (obs_bytes, action_bytes) = (self.stack_bytes(), self.rings.action_bytes);
         let mut batch = Batch::of_zeros(indices.len(), obs_bytes, action_bytes, false)?;
@@ -217,10 +217,10 @@ impl ReplayMemory {
         Ok(batch)
     }
 
-    /// As [`ReplayMemory::gather`], into columns that are there.
+    /// Like [`ReplayMemory::gather`], into existing columns.
     ///
     /// # Errors
-    /// As for [`ReplayMemory::gather`].
+    /// Those of [`ReplayMemory::gather`].
     ///
     /// # Panics
     /// A column's length is not that of the batch.

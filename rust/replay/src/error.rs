@@ -1,8 +1,8 @@
-//! What can go wrong, in words for the person who asked.
+//! Errors, with messages for users.
 
 use std::fmt;
 
-/// Why a call was refused; the memory is then as it was before the call.
+/// Why a call failed; the memory is unchanged then.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,4 +1,4 @@
-//! The replay memory: rings, draws and columns put together.
+//! The replay memory, made of rings, draws and columns.
 
 use crate::Error;
 use crate::arguments::{Config, Steps, finals_needed};
@@ -9,7 +9,7 @@ use crate::storage::{MAX_SLOTS, Rings, Step, reserve, with_room};
 /// What needs the memory, for [`Error::OutOfMemory`].
 const UPDATE: &str = "the update of priorities";
 
-/// The newest transitions of each environment, to be drawn again and again.
+/// Keeps each environment's newest transitions and draws random batches of them.
 ///
 /// ```
 /// use acro_replay::{Config, Draw, ReplayMemory, Step};
@@ -35,11 +35,11 @@ pub struct ReplayMemory {
 }
 
 impl ReplayMemory {
-    /// An empty memory, all of it asked for now; the system hands it out as it is first written. O(num_envs).
+    /// An empty memory. All of it is allocated now; the system provides pages as they are first written. O(num_envs).
     ///
     /// # Errors
-    /// [`Error::NoEnvironments`], [`Error::Capacity`] or [`Error::Alpha`] for numbers that make no memory,
-    /// [`Error::OutOfMemory`] when the bytes cannot be had.
+    /// [`Error::NoEnvironments`], [`Error::Capacity`] or [`Error::Alpha`] for numbers out of range,
+    /// [`Error::OutOfMemory`] if there is not enough memory.
     pub fn new(config: Config) -> Result<Self, Error> {
         let Config {
             capacity,
@@ -85,11 +85,12 @@ impl ReplayMemory {
         })
     }
 
-    /// Remember one transition, in place of its environment's oldest once that one's ring is full.
-    /// O(its bytes), with priorities O(log capacity) besides.
+    /// Store a transition; if the environment's ring is full, it replaces the oldest.
+    /// O(its bytes), with priorities plus O(log capacity).
     ///
     /// # Errors
-    /// Nothing is stored then: no such environment, rows of another size, or no bytes for a final observation.
+    /// There is no such environment, a row has another size, or there is no memory for a final observation. Nothing is
+    /// stored then.
     pub fn push(&mut self, env: i64, step: &Step<'_>) -> Result<(), Error> {
         let env = self.environment(env)?;
         self.check_length("obs", step.obs.len(), self.rings.obs_bytes)?;
@@ -100,10 +101,10 @@ impl ReplayMemory {
         Ok(())
     }
 
-    /// Remember many transitions, as so many [`ReplayMemory::push`] in order, or none of them.
+    /// Store many transitions, as by [`ReplayMemory::push`] in order; all of them or none.
     ///
     /// # Errors
-    /// As for [`ReplayMemory::push`].
+    /// Those of [`ReplayMemory::push`].
     pub fn extend(&mut self, steps: &Steps<'_>) -> Result<(), Error> {
         let rows = steps.rewards.len();
         let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
@@ -129,11 +130,11 @@ impl ReplayMemory {
         Ok(())
     }
 
-    /// Give transitions new priorities, the last one counting where an index comes twice, and return how many of
-    /// `indices` were still there. O(indices log capacity).
+    /// Set transitions' priorities and return how many of `indices` are still in the memory. If an index occurs twice,
+    /// its last priority counts. O(indices log capacity).
     ///
     /// # Errors
-    /// There are no priorities, the lengths differ, or a priority cannot be used; then none is changed.
+    /// The memory has no priorities, the lengths differ, or a priority is out of range. None is changed then.
     pub fn update_priorities(
         &mut self,
         indices: &[i64],
@@ -169,7 +170,7 @@ impl ReplayMemory {
         Ok(pairs.len())
     }
 
-    /// Forget every transition. Ids given out stay stale, and the index stream goes on. O(len + num_envs).
+    /// Remove all transitions. Earlier ids become invalid, and the stream of draws continues. O(len + num_envs).
     pub fn clear(&mut self) {
         if let Some(priorities) = &mut self.priorities {
             for (start, ring) in self.rings.filled() {
@@ -179,43 +180,43 @@ impl ReplayMemory {
         self.rings.clear();
     }
 
-    /// How many transitions can be drawn. O(1).
+    /// The number of stored transitions. O(1).
     #[must_use]
     pub fn len(&self) -> usize {
         self.rings.len
     }
 
-    /// Whether there is none. O(1).
+    /// Whether there are no transitions. O(1).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rings.len == 0
     }
 
-    /// Whether the next push, of whatever environment, overwrites one. O(1).
+    /// Whether the next transition of any environment replaces one. O(1).
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }
 
-    /// How many transitions can be held: the same number for each environment. O(1).
+    /// The most transitions that can be stored, the same number for each environment. O(1).
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.rings.capacity()
     }
 
-    /// How many environments there are. O(1).
+    /// The number of environments. O(1).
     #[must_use]
     pub fn num_envs(&self) -> usize {
         self.rings.rings.len()
     }
 
-    /// The power that priorities are raised to, if there are any. O(1).
+    /// The exponent of the priorities, if there are priorities. O(1).
     #[must_use]
     pub fn alpha(&self) -> Option<f64> {
         self.priorities.as_ref().map(Priorities::alpha)
     }
 
-    /// The bytes held: asked for at the start, but for final observations, which come as episodes end. O(levels).
+    /// The allocated bytes: fixed, except for final observations, which grow as episodes end. O(levels).
     #[must_use]
     pub fn nbytes(&self) -> usize {
         let tree = self

@@ -1,4 +1,4 @@
-//! All that decides what a memory gives out next, as columns.
+//! A memory's whole state, as columns.
 
 use std::borrow::Cow;
 
@@ -11,19 +11,19 @@ use crate::storage::{Ring, TERMINATED, row_of, with_room};
 /// What needs the memory, for [`Error::OutOfMemory`].
 const COPY: &str = "the copy of the replay memory";
 
-/// A memory's content, trimmed to what is filled; rows are in the order of the rings and of their slots.
+/// A memory's state without unused slots; rows are in the order of the rings and their slots.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State<'a> {
     /// The generator's state.
     pub rng: [u64; 4],
-    /// For each environment how many transitions were ever pushed.
+    /// For each environment, the number of transitions ever pushed.
     pub counts: Cow<'a, [i64]>,
-    /// For each environment how many are there, with those before that are kept for their frames only: with stacks the
-    /// `frame_stack - 1` oldest of a full ring.
+    /// For each environment, the number of stored transitions; with stacks this includes the `frame_stack - 1` oldest
+    /// of a full ring, which are only kept for their frames.
     pub lens: Cow<'a, [i64]>,
-    /// For each environment the slot that is written next.
+    /// For each environment, the slot that is written next.
     pub heads: Cow<'a, [i64]>,
-    /// For each environment whether the newest transition's episode goes on.
+    /// For each environment, whether the newest transition's episode continues.
     pub open: Cow<'a, [bool]>,
     /// Rows of observations.
     pub obs: Cow<'a, [u8]>,
@@ -31,21 +31,21 @@ pub struct State<'a> {
     pub actions: Cow<'a, [u8]>,
     /// Rewards.
     pub rewards: Cow<'a, [f32]>,
-    /// Whether the episode ended there in a final state.
+    /// Whether the episode terminated there.
     pub terminated: Cow<'a, [bool]>,
-    /// Whether the next observation is in `finals`, and not the next slot's observation.
+    /// Whether the next observation is in `finals` instead of the next slot.
     pub last: Cow<'a, [bool]>,
     /// Rows of next observations, one for each true in `last`, in the same order.
     pub finals: Cow<'a, [u8]>,
-    /// Priorities to the power alpha, where the memory has any.
+    /// Priorities to the power alpha, if the memory has priorities.
     pub priorities: Option<Cow<'a, [f64]>>,
 }
 
 impl ReplayMemory {
-    /// A copy of everything, from which [`ReplayMemory::restore`] goes on. O(len).
+    /// A copy of the state, for [`ReplayMemory::restore`]. O(len).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when there is no room for the copy.
+    /// [`Error::OutOfMemory`] if there is not enough memory for the copy.
     pub fn state(&self) -> Result<State<'static>, Error> {
         let rings = &self.rings;
         let envs = rings.rings.len();
@@ -97,7 +97,7 @@ impl ReplayMemory {
         })
     }
 
-    /// Become what `state` says, if it can be: everything is checked before anything is changed.
+    /// Load `state`; everything is checked before anything is changed.
     /// O(len + num_envs), before and after.
     ///
     /// # Errors
