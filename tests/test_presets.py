@@ -19,8 +19,10 @@ def read(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [name for name in preset_names() if name != "lunarlander"])
 def test_preset_fits_the_classes(name: str) -> None:
-    if name == "atari" or name.startswith("minatar-"):
-        pytest.importorskip("ale_py" if name == "atari" else "minatar")
+    if name in ("atari", "pong"):
+        pytest.importorskip("ale_py")
+    if name.startswith("minatar-"):
+        pytest.importorskip("minatar")
     settings = read(name)
     experience = Experience(**settings["data"])
     DQN(
