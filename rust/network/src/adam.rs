@@ -3,21 +3,21 @@
 use crate::Error;
 use crate::vectorised::vectorised;
 
-/// The numbers of Adam.
+/// Adam's settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
-    /// How far a step goes.
+    /// Learning rate.
     pub learning_rate: f64,
-    /// What is kept of the gradient's mean in a step.
+    /// Decay of the first moment.
     pub beta1: f64,
-    /// What is kept of the squared gradient's mean.
+    /// Decay of the second moment.
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
 }
 
 impl Default for Adam {
-    /// The numbers of the paper.
+    /// The paper's settings.
     fn default() -> Self {
         Self {
             learning_rate: 1e-3,
@@ -28,12 +28,12 @@ impl Default for Adam {
     }
 }
 
-/// The moving averages that Adam keeps of the gradient.
+/// Adam's moments, moving averages of the gradient.
 #[derive(Debug)]
 pub struct Moments<'a> {
-    /// Of the gradient.
+    /// The average of the gradient.
     pub exp_avg: &'a mut [f32],
-    /// Of its square.
+    /// The average of its square.
     pub exp_avg_sq: &'a mut [f32],
 }
 
@@ -71,7 +71,7 @@ impl Adam {
         }
     }
 
-    /// Take step number `step`, counted from 1, against `scale * gradient`.
+    /// Make step number `step`, counted from 1, with the gradient `scale * gradient`.
     pub(crate) fn step(
         &self,
         step: u64,
@@ -105,7 +105,7 @@ impl Adam {
     }
 }
 
-/// The numbers of one step, in the parameters' own precision.
+/// The coefficients of one step, in single precision.
 struct Step {
     scale: f32,
     step_size: f32,

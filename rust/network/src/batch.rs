@@ -3,24 +3,24 @@
 use crate::error::check_length;
 use crate::{Error, Shape};
 
-/// A round's `count` minibatches of `size` transitions, in columns with leading axes (count, size).
+/// A round's minibatches: `count` of `size` transitions each, as columns with leading axes (count, size).
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Minibatches.
+    /// Number of minibatches.
     pub count: usize,
-    /// Transitions in one.
+    /// Transitions in each.
     pub size: usize,
     /// (count, size, observation size)
     pub obs: &'a [f32],
-    /// (count, size), from 0 to the number of actions less 1.
+    /// (count, size), from 0 to `num_actions - 1`.
     pub actions: &'a [i64],
     /// (count, size), summed over the steps between `obs` and `next_obs`.
     pub rewards: &'a [f32],
     /// (count, size, observation size)
     pub next_obs: &'a [f32],
-    /// (count, size): what the next return counts, 0 where the episode terminated.
+    /// (count, size): factors of the next return, 0 where the episode terminated.
     pub discounts: &'a [f32],
-    /// (count, size): what each transition's loss counts; `None` for 1.
+    /// (count, size): weights of the losses; `None` for 1.
     pub weights: Option<&'a [f32]>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Minibatches from `start` on, `count` of them.
+    /// `count` minibatches from number `start` on.
     pub(crate) fn part(&self, start: usize, count: usize) -> Self {
         let rows = start * self.size..(start + count) * self.size;
         let width = self.obs.len() / self.rewards.len().max(1);

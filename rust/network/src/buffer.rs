@@ -1,11 +1,11 @@
-//! Memory that a round works in.
+//! Working memory of a round.
 
 use std::ops::{Deref, DerefMut};
 
-/// A processor's vector registers load fastest from addresses that are multiples of this.
+/// Bytes of a cache line: vector registers load fastest from multiples of it.
 const ALIGNMENT: usize = 64;
 
-/// Numbers that begin at a cache line's start.
+/// A slice of numbers that is aligned to a cache line.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     numbers: Vec<f32>,
@@ -14,7 +14,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Make room for `length` numbers, whatever they hold.
+    /// Set the length; the content is unspecified.
     pub(crate) fn resize(&mut self, length: usize) {
         let padding = ALIGNMENT / size_of::<f32>();
         if self.numbers.len() < length + padding {

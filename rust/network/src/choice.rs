@@ -1,10 +1,10 @@
 //! Greedy actions.
 
-/// The first action of the largest mean among rows of `n` numbers per action; not a number counts as larger than all.
+/// The first action with the largest mean of its `n` numbers; NaN counts as the largest.
 #[inline(always)]
-pub(crate) fn best_action(answers: &[f32], n: usize) -> usize {
+pub(crate) fn best_action(predictions: &[f32], n: usize) -> usize {
     let (mut best, mut largest) = (0, f32::NEG_INFINITY);
-    for (action, numbers) in answers.chunks_exact(n).enumerate() {
+    for (action, numbers) in predictions.chunks_exact(n).enumerate() {
         let mean = mean(numbers);
         if mean > largest || (mean.is_nan() && !largest.is_nan()) {
             (best, largest) = (action, mean);

@@ -1,13 +1,13 @@
-//! A linear layer of few outputs, as the last one of a value head is.
+//! A linear layer with few outputs, such as the last one of a value head.
 //!
-//! The kernels of a matrix product put 16 outputs side by side; of three, most of their work would be for nothing.
+//! The kernels of a matrix product compute 16 outputs at once, which wastes most of the work for three.
 
 use crate::vectorised::vectorised;
 
-/// Up to so many outputs are made as dots: 3 were faster so, and the time grows with their number.
+/// The most outputs that are computed as dot products: 3 were faster so, and the time grows with their number.
 pub(crate) const MOST_OUTPUTS: usize = 4;
 
-/// Products that are summed side by side.
+/// Products that are summed in parallel.
 const LANES: usize = 16;
 
 vectorised! {

@@ -1,11 +1,11 @@
-//! Loops over numbers one by one.
+//! Elementwise loops.
 
 use crate::vectorised::vectorised;
 
-/// Numbers that a sum is made of side by side: four registers of AVX, so that no addition waits for the last one.
+/// Sums in parallel: four AVX registers, so that no addition waits for the one before.
 const LANES: usize = 32;
 
-/// The number where it is positive, and 0 where it is not; not a number stays what it is.
+/// ReLU; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn rectified(number: f32) -> f32 {
     if number < 0.0 { 0.0 } else { number }
@@ -21,7 +21,7 @@ vectorised! {
         }
     }
 
-    /// Add `bias` to every row, and rectify it.
+    /// Add `bias` to every row and apply ReLU.
     pub(crate) fn add_bias_and_rectify(rows: &mut [f32], bias: &[f32]) {
         for row in rows.chunks_exact_mut(bias.len()) {
             for (number, bias) in row.iter_mut().zip(bias) {
@@ -30,7 +30,7 @@ vectorised! {
         }
     }
 
-    /// Clear the gradient where what was rectified is 0, and sum its columns.
+    /// Clear the gradient where the ReLU's output is 0, and sum its columns.
     pub(crate) fn rectify_gradient_and_sum(gradient: &mut [f32], rectified: &[f32], sums: &mut [f32]) {
         sums.fill(0.0);
         let columns = sums.len();
@@ -80,7 +80,7 @@ vectorised! {
         (sums.iter().sum::<f32>() + rest).sqrt()
     }
 
-    /// Move `followers` a share of the way to `leaders`.
+    /// Move `followers` towards `leaders` by a share of the difference.
     pub(crate) fn follow(followers: &mut [f32], leaders: &[f32], share: f32) {
         if share == 1.0 {
             followers.copy_from_slice(leaders);

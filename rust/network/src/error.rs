@@ -1,8 +1,8 @@
-//! What cannot be done, and why.
+//! Errors.
 
 use std::fmt;
 
-/// What cannot be done with a network.
+/// Why a call failed; nothing was changed then.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,9 +11,9 @@ pub enum Error {
         /// Which size.
         name: &'static str,
     },
-    /// Layers of more parameters than memory can hold.
+    /// The number of parameters overflows.
     TooLarge,
-    /// A slice of another length than the network, or the batch, asks for.
+    /// A slice has the wrong length for the network or the batch.
     WrongLength {
         /// Of what.
         name: &'static str,
@@ -22,7 +22,7 @@ pub enum Error {
         /// How many there must be.
         expected: usize,
     },
-    /// A number that the learning rule has no meaning for.
+    /// A number of the learning rule is out of its range.
     OutOfBounds {
         /// Which number.
         name: &'static str,
@@ -31,12 +31,12 @@ pub enum Error {
         /// What it must be.
         bounds: &'static str,
     },
-    /// A loss of one value an action, for a network with more.
+    /// The loss needs one number per action, and the network has more.
     NotOneOutput {
         /// The network's numbers per action.
         outputs: usize,
     },
-    /// An action that the network has no output for.
+    /// An action is out of range.
     UnknownAction {
         /// Its place in the batch.
         position: usize,
@@ -85,7 +85,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Check that a slice has the numbers that it must have.
+/// Check the length of a slice.
 pub(crate) fn check_length(name: &'static str, found: usize, expected: usize) -> Result<(), Error> {
     if found == expected {
         return Ok(());

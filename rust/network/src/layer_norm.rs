@@ -3,15 +3,15 @@
 use crate::elements::rectified;
 use crate::vectorised::vectorised;
 
-/// PyTorch's.
+/// PyTorch's default.
 const EPSILON: f32 = 1e-5;
 
-/// Numbers that a sum is made of side by side.
+/// Sums in parallel.
 const LANES: usize = 16;
 
-/// What a normalised layer's backward pass needs of its forward pass.
+/// What the backward pass needs of the forward pass.
 pub(crate) struct Normalised<'a> {
-    /// What is scaled and shifted, (rows, n).
+    /// The normalised inputs, before scale and shift, (rows, n).
     pub(crate) rows: &'a mut [f32],
     /// The reciprocal of each row's standard deviation, (rows,).
     pub(crate) scales: &'a mut [f32],
@@ -25,7 +25,7 @@ pub(crate) struct Gradients<'a> {
 }
 
 vectorised! {
-    /// Turn what a linear layer gives without its bias, (rows, n), into what the normalised and rectified layer does.
+    /// Add the linear layer's bias to (rows, n), normalise, scale, shift and apply ReLU, in place.
     pub(crate) fn forward(
         rows: &mut [f32],
         linear_bias: &[f32],
@@ -54,7 +54,7 @@ vectorised! {
         }
     }
 
-    /// Turn the gradient by the layer's outputs, (rows, n), into that by its linear part's, and make the parameters'.
+    /// Turn the outputs' gradient, (rows, n), into that of the linear outputs, and compute the parameters' gradients.
     pub(crate) fn backward(
         gradient: &mut [f32],
         outputs: &[f32],
@@ -83,14 +83,14 @@ vectorised! {
                 .zip(normalised)
                 .zip(sums.zip(weight))
             {
-                let slope = if output <= 0.0 { 0.0 } else { *gradient };
-                *weight_sum += slope * normalised;
-                *bias_sum += slope;
-                *gradient = slope * weight;
+                let grad = if output <= 0.0 { 0.0 } else { *gradient };
+                *weight_sum += grad * normalised;
+                *bias_sum += grad;
+                *gradient = grad * weight;
             }
-            let mean = sum_of(gradient, normalised, |slope, _| slope) / n as f32;
+            let mean = sum_of(gradient, normalised, |grad, _| grad) / n as f32;
             let along =
-                sum_of(gradient, normalised, |slope, normalised| slope * normalised) / n as f32;
+                sum_of(gradient, normalised, |grad, normalised| grad * normalised) / n as f32;
             for ((gradient, normalised), sum) in gradient
                 .iter_mut()
                 .zip(normalised)
@@ -103,7 +103,7 @@ vectorised! {
     }
 }
 
-/// The sum of `term` over two rows, in an order that does not depend on where they lie in memory.
+/// The sum of `term` over two rows, in an order that does not depend on their addresses.
 #[inline(always)]
 fn sum_of(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let (left, left_rest) = left.as_chunks::<LANES>();

@@ -3,23 +3,23 @@
 use crate::Error;
 use crate::vectorised::vectorised;
 
-/// What is made small: the difference between a taken action's numbers and their target.
+/// The loss between a taken action's predictions and their target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// Half the square of the error up to 1, and linear beyond; of one value an action.
+    /// Half the squared error up to 1, linear beyond; for one number per action.
     Huber,
-    /// The square of the error; of one value an action.
+    /// The squared error; for one number per action.
     Squared,
-    /// The quantile Huber loss of QR-DQN (Dabney et al. 2018), of quantiles at the midpoints of equal shares: summed
-    /// over an action's quantiles, averaged over the target's.
+    /// The quantile Huber loss of QR-DQN (Dabney et al. 2018) for n quantiles at (i + 0.5) / n: the sum over quantiles
+    /// of the mean over the target's quantiles.
     Quantile,
 }
 
-/// Quantiles that are compared with one target side by side.
+/// Quantiles that are compared with a target in parallel.
 const LANES: usize = 8;
 
 impl Loss {
-    /// Check that the loss can be taken of so many numbers an action.
+    /// Check that the loss supports `outputs` numbers per action.
     pub(crate) fn check(self, outputs: usize) -> Result<(), Error> {
         match self {
             Self::Huber | Self::Squared if outputs != 1 => Err(Error::NotOneOutput { outputs }),
@@ -27,18 +27,18 @@ impl Loss {
         }
     }
 
-    /// The losses' sum over rows of `n` numbers, of which each has a weight; `slopes` are its derivatives.
+    /// Return the weighted sum of the losses of rows of `n` numbers; write its gradient to `grads`.
     ///
-    /// `taken`, `targets` and `slopes` are (rows, n), `weights` is (rows,).
+    /// `taken`, `targets` and `grads` are (rows, n), `weights` is (rows,).
     pub(crate) fn differentiate(
         self,
         n: usize,
         taken: &[f32],
         targets: &[f32],
         weights: &[f32],
-        slopes: &mut [f32],
+        grads: &mut [f32],
     ) -> f32 {
-        differentiate(self, n, taken, targets, weights, slopes)
+        differentiate(self, n, taken, targets, weights, grads)
     }
 }
 
@@ -49,20 +49,20 @@ vectorised! {
         taken: &[f32],
         targets: &[f32],
         weights: &[f32],
-        slopes: &mut [f32],
+        grads: &mut [f32],
     ) -> f32 {
-        let rows = slopes.chunks_exact_mut(n).zip(weights);
+        let rows = grads.chunks_exact_mut(n).zip(weights);
         let numbers = taken.chunks_exact(n).zip(targets.chunks_exact(n));
         let mut total = 0.0;
-        for ((slopes, &weight), (taken, targets)) in rows.zip(numbers) {
+        for ((grads, &weight), (taken, targets)) in rows.zip(numbers) {
             let loss = match loss {
-                Loss::Huber => huber(taken[0] - targets[0], &mut slopes[0]),
-                Loss::Squared => squared(taken[0] - targets[0], &mut slopes[0]),
-                Loss::Quantile => quantile_huber(taken, targets, slopes),
+                Loss::Huber => huber(taken[0] - targets[0], &mut grads[0]),
+                Loss::Squared => squared(taken[0] - targets[0], &mut grads[0]),
+                Loss::Quantile => quantile_huber(taken, targets, grads),
             };
             total += weight * loss;
-            for slope in slopes {
-                *slope *= weight;
+            for grad in grads {
+                *grad *= weight;
             }
         }
         total
@@ -70,35 +70,31 @@ vectorised! {
 }
 
 #[inline(always)]
-fn huber(error: f32, slope: &mut f32) -> f32 {
-    *slope = error.clamp(-1.0, 1.0);
-    *slope * (error - 0.5 * *slope)
+fn huber(error: f32, grad: &mut f32) -> f32 {
+    *grad = error.clamp(-1.0, 1.0);
+    *grad * (error - 0.5 * *grad)
 }
 
 #[inline(always)]
-fn squared(error: f32, slope: &mut f32) -> f32 {
-    *slope = 2.0 * error;
+fn squared(error: f32, grad: &mut f32) -> f32 {
+    *grad = 2.0 * error;
     error * error
 }
 
 #[inline(always)]
-fn quantile_huber(taken: &[f32], targets: &[f32], slopes: &mut [f32]) -> f32 {
+fn quantile_huber(taken: &[f32], targets: &[f32], grads: &mut [f32]) -> f32 {
     let n = taken.len();
     let share = 1.0 / n as f32;
     let mut total = 0.0;
-    for (chunk, (taken, slopes)) in taken
-        .chunks(LANES)
-        .zip(slopes.chunks_mut(LANES))
-        .enumerate()
-    {
-        // The last chunk may have lanes too many; what they hold is left aside.
+    for (chunk, (taken, grads)) in taken.chunks(LANES).zip(grads.chunks_mut(LANES)).enumerate() {
+        // The last chunk may have unused lanes, which are ignored.
         let mut quantiles = [0.0; LANES];
         quantiles[..taken.len()].copy_from_slice(taken);
         let mut midpoints = [0.0; LANES];
         for (lane, midpoint) in midpoints.iter_mut().enumerate() {
             *midpoint = ((chunk * LANES + lane) as f32 + 0.5) * share;
         }
-        let (mut slope_sums, mut loss_sums) = ([0.0; LANES], [0.0; LANES]);
+        let (mut grad_sums, mut loss_sums) = ([0.0; LANES], [0.0; LANES]);
         for target in targets {
             for lane in 0..LANES {
                 let error = quantiles[lane] - target;
@@ -109,12 +105,12 @@ fn quantile_huber(taken: &[f32], targets: &[f32], slopes: &mut [f32]) -> f32 {
                     midpoint
                 };
                 let cut = error.clamp(-1.0, 1.0);
-                slope_sums[lane] += weight * cut;
+                grad_sums[lane] += weight * cut;
                 loss_sums[lane] += weight * (cut * (error - 0.5 * cut));
             }
         }
-        for (lane, slope) in slopes.iter_mut().enumerate() {
-            *slope = share * slope_sums[lane];
+        for (lane, grad) in grads.iter_mut().enumerate() {
+            *grad = share * grad_sums[lane];
             total += share * loss_sums[lane];
         }
     }

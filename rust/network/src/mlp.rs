@@ -4,13 +4,13 @@ use crate::buffer::Buffer;
 use crate::shape::{Layer, Norm, Shape};
 use crate::{dots, dueling, elements, layer_norm, products};
 
-/// What the layers gave in the last forward pass, which a backward pass needs.
+/// The layers' outputs in the last forward pass, for the backward pass.
 #[derive(Debug)]
 pub(crate) struct Activations {
     hidden: Vec<Hidden>,
-    /// The last layer's outputs; empty without dueling, where they are the answers.
+    /// The last layer's outputs; empty without dueling, when they are the predictions.
     outputs: Buffer,
-    answers: Buffer,
+    predictions: Buffer,
 }
 
 #[derive(Debug, Default)]
@@ -20,16 +20,16 @@ struct Hidden {
     scales: Buffer,
 }
 
-/// What a backward pass works in.
+/// Working memory of the backward pass.
 #[derive(Debug, Default)]
 pub(crate) struct Gradients {
-    /// By the layer's outputs that the pass has come to.
+    /// The gradient of the current layer's outputs.
     above: Buffer,
-    /// By its inputs.
+    /// The gradient of its inputs.
     below: Buffer,
-    /// By the weight of a layer with few inputs, (inputs, outputs).
+    /// The gradient of the weight of a layer with few inputs, transposed: (inputs, outputs).
     transposed: Buffer,
-    /// By the parameters.
+    /// The gradient of all parameters.
     pub(crate) parameters: Buffer,
 }
 
@@ -42,11 +42,11 @@ impl Activations {
                 .map(|_| Hidden::default())
                 .collect(),
             outputs: Buffer::default(),
-            answers: Buffer::default(),
+            predictions: Buffer::default(),
         }
     }
 
-    /// Every action's numbers (rows, actions * outputs) for observations (rows, inputs).
+    /// Return the predictions (rows, actions * outputs) for observations (rows, inputs).
     pub(crate) fn forward(&mut self, shape: &Shape, parameters: &[f32], obs: &[f32]) -> &[f32] {
         let rows = obs.len() / shape.observation_size();
         let mut inputs = obs;
@@ -58,7 +58,7 @@ impl Activations {
         let outputs = if shape.is_dueling() {
             &mut self.outputs
         } else {
-            &mut self.answers
+            &mut self.predictions
         };
         outputs.resize(rows * layer.outputs);
         let weight = &parameters[layer.weight.clone()];
@@ -70,29 +70,29 @@ impl Activations {
             elements::add_bias(outputs, bias);
         }
         if shape.is_dueling() {
-            self.answers.resize(rows * shape.answer_size());
-            dueling::answers_of(
+            self.predictions.resize(rows * shape.prediction_size());
+            dueling::combine(
                 &self.outputs,
                 shape.outputs(),
                 shape.num_actions(),
-                &mut self.answers,
+                &mut self.predictions,
             );
         }
-        &self.answers
+        &self.predictions
     }
 
-    /// What the last forward pass gave.
-    pub(crate) fn answers(&self) -> &[f32] {
-        &self.answers
+    /// The predictions of the last forward pass.
+    pub(crate) fn predictions(&self) -> &[f32] {
+        &self.predictions
     }
 
-    /// Make the parameters' gradients of that by the answers to `obs`, the first rows of the last forward pass.
+    /// Compute the parameters' gradient from the predictions' for `obs`, the first rows of the last forward pass.
     pub(crate) fn backward(
         &self,
         shape: &Shape,
         parameters: &[f32],
         obs: &[f32],
-        by_answers: &[f32],
+        grad_predictions: &[f32],
         gradients: &mut Gradients,
     ) {
         let rows = obs.len() / shape.observation_size();
@@ -100,29 +100,34 @@ impl Activations {
             above,
             below,
             transposed,
-            parameters: by_parameters,
+            parameters: grad_parameters,
         } = gradients;
-        by_parameters.resize(shape.num_parameters());
+        grad_parameters.resize(shape.num_parameters());
         let last = shape.last_layer();
         above.resize(rows * last.outputs);
         if shape.is_dueling() {
-            dueling::gradient_of(by_answers, shape.outputs(), shape.num_actions(), above);
+            dueling::gradient_of(
+                grad_predictions,
+                shape.outputs(),
+                shape.num_actions(),
+                above,
+            );
         } else {
-            above.copy_from_slice(by_answers);
+            above.copy_from_slice(grad_predictions);
         }
-        elements::sum_columns(above, &mut by_parameters[last.bias.clone()]);
+        elements::sum_columns(above, &mut grad_parameters[last.bias.clone()]);
         for (number, layer) in shape.layers().iter().enumerate().rev() {
             let inputs = match number.checked_sub(1) {
                 None => obs,
                 Some(under) => &self.hidden[under].outputs[..rows * layer.inputs],
             };
-            let by_weight = &mut by_parameters[layer.weight.clone()];
+            let grad_weight = &mut grad_parameters[layer.weight.clone()];
             if layer.inputs < products::FEW_COLUMNS {
-                transposed.resize(by_weight.len());
+                transposed.resize(grad_weight.len());
                 products::transposed_times(inputs, above, rows, transposed);
-                elements::transpose(transposed, layer.inputs, by_weight);
+                elements::transpose(transposed, layer.inputs, grad_weight);
             } else {
-                products::transposed_times(above, inputs, rows, by_weight);
+                products::transposed_times(above, inputs, rows, grad_weight);
             }
             if let Some(under) = number.checked_sub(1) {
                 below.resize(rows * layer.inputs);
@@ -136,7 +141,7 @@ impl Activations {
                     &shape.layers()[under],
                     parameters,
                     below,
-                    by_parameters,
+                    grad_parameters,
                 );
                 std::mem::swap(above, below);
             }
@@ -178,19 +183,19 @@ impl Hidden {
         );
     }
 
-    /// Turn the gradient by the layer's outputs, of its first rows, into that by its linear part's.
+    /// Turn the gradient of the layer's outputs, for its first rows, into that of the linear outputs.
     fn backward(
         &self,
         layer: &Layer,
         parameters: &[f32],
         gradient: &mut [f32],
-        by_parameters: &mut [f32],
+        grad_parameters: &mut [f32],
     ) {
         let Some(norm) = &layer.norm else {
             elements::rectify_gradient_and_sum(
                 gradient,
                 &self.outputs[..gradient.len()],
-                &mut by_parameters[layer.bias.clone()],
+                &mut grad_parameters[layer.bias.clone()],
             );
             return;
         };
@@ -200,18 +205,18 @@ impl Hidden {
             &self.normalised[..gradient.len()],
             &self.scales,
             &parameters[norm.weight.clone()],
-            norm_gradients(layer, norm, by_parameters),
+            norm_gradients(layer, norm, grad_parameters),
         );
     }
 }
 
-/// The parts of all gradients that belong to a normalised layer: its bias, then the normalisation's weight and bias.
+/// Split off the gradients of a normalised layer: its bias, the normalisation's weight and bias.
 fn norm_gradients<'a>(
     layer: &Layer,
     norm: &Norm,
-    by_parameters: &'a mut [f32],
+    grad_parameters: &'a mut [f32],
 ) -> layer_norm::Gradients<'a> {
-    let parts = &mut by_parameters[layer.bias.start..norm.bias.end];
+    let parts = &mut grad_parameters[layer.bias.start..norm.bias.end];
     let (linear_bias, parts) = parts.split_at_mut(layer.outputs);
     let (weight, bias) = parts.split_at_mut(layer.outputs);
     layer_norm::Gradients {

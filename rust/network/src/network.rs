@@ -1,14 +1,14 @@
-//! Answers to observations, for acting.
+//! Predictions and greedy actions, for acting.
 
 use crate::choice::best_action;
 use crate::error::check_length;
 use crate::mlp::Activations;
 use crate::{Error, Shape};
 
-/// A network that answers, and the memory that it works in.
+/// A network for acting, with its working memory.
 ///
-/// Parameters are one slice in the order of PyTorch's `Module.parameters()`: of each linear layer the weight
-/// (outputs, inputs), row-major, then the bias; after a hidden layer with normalisation, that one's weight and bias.
+/// Parameters are one slice in the order of PyTorch's `Module.parameters()`: for each linear layer the weight
+/// (outputs, inputs), row-major, and the bias; after each hidden layer the normalisation's weight and bias, if any.
 #[derive(Debug)]
 pub struct Network {
     shape: Shape,
@@ -27,10 +27,10 @@ impl Network {
         &self.shape
     }
 
-    /// Every action's numbers, (rows, actions, outputs), for `obs` (rows, observation size). O(rows x parameters).
+    /// Return the predictions (rows, actions, outputs) for `obs` (rows, observation size). O(rows x parameters).
     ///
     /// # Errors
-    /// There are too few or too many parameters, or the observations are no whole rows.
+    /// The number of parameters is wrong, or the observations are not whole rows.
     pub fn forward(&mut self, parameters: &[f32], obs: &[f32]) -> Result<&[f32], Error> {
         check_length("parameters", parameters.len(), self.shape.num_parameters())?;
         let size = self.shape.observation_size();
@@ -38,25 +38,25 @@ impl Network {
         Ok(self.activations.forward(&self.shape, parameters, obs))
     }
 
-    /// For every row of `obs` the action whose numbers have the largest mean, the first one of equals.
+    /// Write, for each row of `obs`, the first action with the largest mean prediction.
     ///
     /// # Errors
-    /// As [`Network::forward`]; or `actions` are not one for each row.
+    /// Those of [`Network::forward`], or `actions` has not one element for each row.
     pub fn greedy_actions(
         &mut self,
         parameters: &[f32],
         obs: &[f32],
         actions: &mut [i64],
     ) -> Result<(), Error> {
-        let (n, width) = (self.shape.outputs(), self.shape.answer_size());
+        let (n, width) = (self.shape.outputs(), self.shape.prediction_size());
         check_length(
             "actions",
             actions.len(),
             obs.len() / self.shape.observation_size(),
         )?;
-        let answers = self.forward(parameters, obs)?;
-        for (action, answers) in actions.iter_mut().zip(answers.chunks_exact(width)) {
-            *action = best_action(answers, n) as i64;
+        let predictions = self.forward(parameters, obs)?;
+        for (action, predictions) in actions.iter_mut().zip(predictions.chunks_exact(width)) {
+            *action = best_action(predictions, n) as i64;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! Matrix products on one thread: the one place that knows the crate behind them.
+//! Matrix products on one thread; no other module uses the crate for them.
 //!
 //! All matrices are row-major slices.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
-/// With fewer columns than these a product takes less time as its transpose: 16 columns are one register of AVX-512.
+/// With fewer columns the transposed product is faster: 16 columns fill an AVX-512 register.
 pub(crate) const FEW_COLUMNS: usize = 16;
 
 /// `out` (m, n) = `left` (m, k) @ `right` (n, k) transposed.

@@ -10,29 +10,29 @@ use crate::mlp::{Activations, Gradients};
 use crate::rule::Rule;
 use crate::{Error, Shape};
 
-/// What a round changes.
+/// The parameters and moments that a round changes.
 #[derive(Debug)]
 pub struct State<'a> {
-    /// Of the online network.
+    /// The online network's parameters.
     pub parameters: &'a mut [f32],
-    /// Adam's averages.
+    /// Adam's moments.
     pub moments: Moments<'a>,
     /// The target network's parameters.
     pub target: &'a mut [f32],
-    /// The averaged network's parameters, where there is one.
+    /// The averaged network's parameters, if there is one.
     pub average: Option<&'a mut [f32]>,
 }
 
-/// What came before a round.
+/// The counts before a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Updates.
+    /// Number of updates.
     pub updates: u64,
-    /// Adam's steps.
+    /// Number of Adam's steps.
     pub adam_steps: u64,
 }
 
-/// What a round's last update found.
+/// Statistics of a round's last update.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
     /// The minibatch's loss.
@@ -45,33 +45,33 @@ pub struct Stats {
     pub grad_norm: f32,
 }
 
-/// What makes rounds of updates, and the memory that they work in.
+/// Makes rounds of updates; has their working memory.
 ///
-/// A round allocates nothing where an earlier one had minibatches of the same size.
+/// A round allocates nothing if an earlier one had minibatches of the same size.
 #[derive(Debug)]
 pub struct Learner {
     shape: Shape,
     online: Activations,
     target: Activations,
     gradients: Gradients,
-    /// A minibatch's observations, and the next ones after them.
+    /// A minibatch's observations, then its next observations.
     both_obs: Buffer,
     minibatch: Minibatch,
 }
 
-/// What is made of one minibatch's answers.
+/// Working memory for the loss of a minibatch.
 #[derive(Debug, Default)]
 struct Minibatch {
-    /// Of the taken actions, (B, N).
+    /// The predictions of the taken actions, (B, N).
     taken: Buffer,
-    /// What they ought to be, (B, N).
+    /// Their targets, (B, N).
     targets: Buffer,
-    /// Each transition's share in the loss, (B,).
-    shares: Buffer,
-    /// Of the loss by `taken`, (B, N).
-    slopes: Buffer,
-    /// Of the loss by all answers, (B, A * N).
-    by_answers: Buffer,
+    /// The weight of each transition in the loss, (B,).
+    loss_weights: Buffer,
+    /// The gradient of `taken`, (B, N).
+    grads: Buffer,
+    /// The gradient of all predictions, (B, A * N).
+    grad_predictions: Buffer,
 }
 
 impl Learner {
@@ -87,17 +87,17 @@ impl Learner {
         }
     }
 
-    /// Of the networks that learn.
+    /// The shape of the networks.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// Make one gradient update per minibatch; `td_errors` (count, size) are the differences of the expected returns.
+    /// Make one gradient update per minibatch; write the errors of the expected returns to `td_errors` (count, size).
     ///
-    /// O(transitions x parameters). The averaged network follows once, as if all updates had led to the last weights.
+    /// O(transitions x parameters). The averaged network is updated once, with the last weights for all updates.
     ///
     /// # Errors
-    /// A length does not fit, an action is unknown, or the rule makes no sense; then nothing was changed.
+    /// A length does not fit, or an action or a number of the rule is out of range. Nothing is changed then.
     pub fn round(
         &mut self,
         state: &mut State<'_>,
@@ -112,23 +112,23 @@ impl Learner {
         check_length("td_errors", td_errors.len(), batch.rewards.len())?;
 
         let mut stats = Stats::default();
-        let mut answered = 0..0;
+        let mut evaluated = 0..0;
         for (number, td_errors) in td_errors.chunks_exact_mut(batch.size).enumerate() {
             let updates = before.updates + number as u64;
-            if number == answered.end {
-                answered = number..number + rule.minibatches_at_once(updates, batch, number);
-                let part = batch.part(number, answered.len());
+            if number == evaluated.end {
+                evaluated = number..number + rule.minibatches_at_once(updates, batch, number);
+                let part = batch.part(number, evaluated.len());
                 self.target
                     .forward(&self.shape, state.target, part.next_obs);
             }
             let minibatch = batch.part(number, 1);
             self.forward(state.parameters, &minibatch, rule.is_double);
-            stats.loss = self.differentiate(&minibatch, number - answered.start, rule, td_errors);
+            stats.loss = self.differentiate(&minibatch, number - evaluated.start, rule, td_errors);
             self.online.backward(
                 &self.shape,
                 state.parameters,
                 minibatch.obs,
-                &self.minibatch.by_answers,
+                &self.minibatch.grad_predictions,
                 &mut self.gradients,
             );
             stats.grad_norm = norm(&self.gradients.parameters);
@@ -154,7 +154,7 @@ impl Learner {
         Ok(stats)
     }
 
-    /// Answer to the minibatch's observations, and to the next ones in the same products where they are asked for.
+    /// Run the online network on the minibatch's observations and, if needed, on the next ones in the same products.
     fn forward(&mut self, parameters: &[f32], minibatch: &Batch<'_>, is_double: bool) {
         if !is_double {
             self.online.forward(&self.shape, parameters, minibatch.obs);
@@ -167,7 +167,7 @@ impl Learner {
         self.online.forward(&self.shape, parameters, &self.both_obs);
     }
 
-    /// Make targets, temporal-difference errors and the gradient by the answers; the loss.
+    /// Compute targets, temporal-difference errors and the gradient of the predictions; return the loss.
     fn differentiate(
         &mut self,
         minibatch: &Batch<'_>,
@@ -175,47 +175,50 @@ impl Learner {
         rule: &Rule,
         td_errors: &mut [f32],
     ) -> f32 {
-        let (n, width) = (self.shape.outputs(), self.shape.answer_size());
+        let (n, width) = (self.shape.outputs(), self.shape.prediction_size());
         let Minibatch {
             taken,
             targets,
-            shares,
-            slopes,
-            by_answers,
+            loss_weights,
+            grads,
+            grad_predictions,
         } = &mut self.minibatch;
         let numbers = minibatch.size * width;
-        let (own, chooser) = self.online.answers().split_at(numbers);
-        let next = &self.target.answers()[place * numbers..][..numbers];
+        let (own, chooser) = self.online.predictions().split_at(numbers);
+        let next = &self.target.predictions()[place * numbers..][..numbers];
         let chooser = if rule.is_double { chooser } else { next };
         taken.resize(minibatch.size * n);
         targets.resize(minibatch.size * n);
-        shares.resize(minibatch.size);
-        slopes.resize(minibatch.size * n);
-        by_answers.resize(numbers);
+        loss_weights.resize(minibatch.size);
+        grads.resize(minibatch.size * n);
+        grad_predictions.resize(numbers);
 
         for row in 0..minibatch.size {
-            let (answers, own_numbers) = (row * width..(row + 1) * width, row * n..(row + 1) * n);
+            let (predictions, own_numbers) =
+                (row * width..(row + 1) * width, row * n..(row + 1) * n);
             let action = minibatch.actions[row] as usize;
             let taken = &mut taken[own_numbers.clone()];
-            taken.copy_from_slice(&own[answers.clone()][action * n..][..n]);
-            let next_action = best_action(&chooser[answers.clone()], n);
-            let next = &next[answers][next_action * n..][..n];
+            taken.copy_from_slice(&own[predictions.clone()][action * n..][..n]);
+            let next_action = best_action(&chooser[predictions.clone()], n);
+            let next = &next[predictions][next_action * n..][..n];
             let targets = &mut targets[own_numbers];
             let (reward, discount) = (minibatch.rewards[row], minibatch.discounts[row]);
             for (target, next) in targets.iter_mut().zip(next) {
                 *target = reward + discount * next;
             }
             td_errors[row] = mean(targets) - mean(taken);
-            shares[row] =
+            loss_weights[row] =
                 minibatch.weights.map_or(1.0, |weights| weights[row]) / minibatch.size as f32;
         }
-        let loss = rule.loss.differentiate(n, taken, targets, shares, slopes);
-        by_answers.fill(0.0);
-        let rows = by_answers
+        let loss = rule
+            .loss
+            .differentiate(n, taken, targets, loss_weights, grads);
+        grad_predictions.fill(0.0);
+        let rows = grad_predictions
             .chunks_exact_mut(width)
-            .zip(slopes.chunks_exact(n));
-        for ((by_answers, slopes), &action) in rows.zip(minibatch.actions) {
-            by_answers[action as usize * n..][..n].copy_from_slice(slopes);
+            .zip(grads.chunks_exact(n));
+        for ((grad_predictions, grads), &action) in rows.zip(minibatch.actions) {
+            grad_predictions[action as usize * n..][..n].copy_from_slice(grads);
         }
         loss
     }
@@ -231,7 +234,10 @@ impl Minibatch {
                 largest
             }
         });
-        (values().sum::<f32>() / self.shares.len() as f32, largest)
+        (
+            values().sum::<f32>() / self.loss_weights.len() as f32,
+            largest,
+        )
     }
 }
 

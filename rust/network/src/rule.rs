@@ -1,27 +1,27 @@
-//! The numbers of the learning rule.
+//! The settings of the learning rule.
 
 use crate::{Adam, Batch, Error, Loss, Shape};
 
-/// Rows that the target network answers to at once, in whole minibatches; so few that a layer's outputs, of 256 numbers
-/// each, fill half a megabyte of cache.
+/// Rows that the target network evaluates at once, in whole minibatches: with 256 outputs each they fill half a
+/// megabyte of cache.
 const TARGET_ROWS: usize = 512;
 
-/// How a network learns.
+/// The learning rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
-    /// What is made small.
+    /// The loss.
     pub loss: Loss,
     /// The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
     pub is_double: bool,
-    /// The Euclidean norm over all parameters that a gradient is scaled down to; `None` leaves it.
+    /// Euclidean norm that the gradient of all parameters is clipped to; `None` for no clipping.
     pub max_grad_norm: Option<f32>,
-    /// The step that is taken against the gradient.
+    /// The optimizer's settings.
     pub adam: Adam,
-    /// Updates between those of the target network.
+    /// Updates between updates of the target network.
     pub target_update_every: u64,
-    /// The share of the online network that an update of the target network takes; 1 copies it.
+    /// Weight of the online network in an update of the target network; 1 copies it.
     pub tau: f32,
-    /// Updates that the averaged network's weights are averaged over, each with a share that falls exponentially.
+    /// Updates that the averaged network's exponential average extends over.
     pub average_updates: u64,
 }
 
@@ -57,7 +57,7 @@ impl Rule {
         }
     }
 
-    /// How many minibatches from `number` on the target network can answer to before it changes.
+    /// How many minibatches from `number` on can be evaluated before the target network changes.
     pub(crate) fn minibatches_at_once(
         &self,
         updates: u64,

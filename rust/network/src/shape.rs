@@ -1,4 +1,4 @@
-//! The sizes of a network, and where its parameters lie.
+//! The sizes of a network, and the positions of its parameters.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub struct Shape {
     layers: Vec<Layer>,
 }
 
-/// One linear layer, and where its parameters lie among all.
+/// A linear layer, and the positions of its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
     pub(crate) inputs: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Layer {
     pub(crate) norm: Option<Norm>,
 }
 
-/// Where the parameters of a layer normalisation lie.
+/// The positions of a layer normalisation's parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Norm {
     pub(crate) weight: Range<usize>,
@@ -37,7 +37,7 @@ impl Shape {
     /// A network with one value per action, without dueling heads or layer normalisation.
     ///
     /// # Errors
-    /// A size is 0, or the parameters' number overflows.
+    /// A size is 0, or the number of parameters overflows.
     pub fn new(
         observation_size: usize,
         hidden: &[usize],
@@ -46,10 +46,10 @@ impl Shape {
         Self::with_options(observation_size, hidden, num_actions, Options::default())
     }
 
-    /// A network as `options` say.
+    /// A network with `options`.
     ///
     /// # Errors
-    /// As [`Shape::new`]; or `options.outputs` is 0.
+    /// Those of [`Shape::new`], or `options.outputs` is 0.
     pub fn with_options(
         observation_size: usize,
         hidden: &[usize],
@@ -117,7 +117,7 @@ impl Shape {
         self.observation_size
     }
 
-    /// Actions are the integers from 0 to this number less 1.
+    /// Actions are the integers from 0 to `num_actions - 1`.
     pub fn num_actions(&self) -> usize {
         self.num_actions
     }
@@ -127,12 +127,12 @@ impl Shape {
         self.outputs
     }
 
-    /// Numbers that one observation is answered with: `num_actions * outputs`.
-    pub fn answer_size(&self) -> usize {
+    /// Numbers in the predictions for one observation: `num_actions * outputs`.
+    pub fn prediction_size(&self) -> usize {
         self.num_actions * self.outputs
     }
 
-    /// Parameters of all layers together.
+    /// Number of parameters of all layers.
     pub fn num_parameters(&self) -> usize {
         self.last_layer().bias.end
     }
@@ -154,12 +154,12 @@ impl Shape {
     }
 }
 
-/// What a network may have beside its sizes.
+/// Options of a network besides its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Numbers per action: 1 for its value, or so many quantiles of its return.
+    /// Numbers per action: 1 for its value, or the number of quantiles.
     pub outputs: usize,
-    /// A state value and advantages whose mean is taken off (Wang et al. 2016); the last layer gives the value first.
+    /// A state value and advantages with a mean of 0 (Wang et al. 2016); the last layer has the value first.
     pub is_dueling: bool,
     /// Layer normalisation between each hidden layer and its ReLU (Ba et al. 2016), with a learned scale and shift.
     pub has_layer_norm: bool,

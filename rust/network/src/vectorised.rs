@@ -1,9 +1,9 @@
-//! Loops compiled for the processor that they run on.
+//! Loops compiled for the instruction set of the processor.
 
-/// Define a function whose body is compiled once for AVX2 and once for any processor; each call takes the one that fits.
+/// Define a function that is compiled for AVX2 and for any processor; each call selects the one that fits.
 ///
-/// What the body calls must be `#[inline(always)]`, or it is compiled for any processor only. A closure given to
-/// [`pulp::Arch::dispatch`] would be shorter, but long ones are not inlined.
+/// Functions that the body calls must be `#[inline(always)]`, or they are compiled for any processor only. A closure
+/// for [`pulp::Arch::dispatch`] would be shorter, but long ones are not inlined.
 macro_rules! vectorised {
     ($(
         $(#[$attribute:meta])*

@@ -261,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn one_gradient_is_the_losses_slope((sizes, rule, columns, mut numbers, _) in cases()) {
+    fn one_gradient_is_the_losses_derivative((sizes, rule, columns, mut numbers, _) in cases()) {
         let columns = Columns { count: 1, ..columns.clone() };
         let rows = columns.size;
         let columns = Columns {
@@ -290,19 +290,20 @@ proptest! {
                 moved[place] += by;
                 model.loss(&rule, &moved, minibatch, &targets)
             };
-            let slopes = [(at(step) - loss) / step, (loss - at(-step)) / step];
+            let grads = [(at(step) - loss) / step, (loss - at(-step)) / step];
             // At a kink the two sides differ, and the gradient is between them.
-            let (low, high) = (slopes[0].min(slopes[1]), slopes[0].max(slopes[1]));
-            prop_assert!((low - 1e-4..=high + 1e-4).contains(&gradient[place]), "{slopes:?} {}", gradient[place]);
+            let (low, high) = (grads[0].min(grads[1]), grads[0].max(grads[1]));
+            prop_assert!((low - 1e-4..=high + 1e-4).contains(&gradient[place]), "{grads:?} {}", gradient[place]);
         }
     }
 
     #[test]
-    fn answers_are_the_naive_models((sizes, _, columns, numbers, _) in cases()) {
+    fn predictions_are_the_naive_models((sizes, _, columns, numbers, _) in cases()) {
         let mut network = Network::new(shape_of(&sizes));
         let found = network.forward(&numbers.parameters, &columns.obs).unwrap().to_vec();
         let rows = columns.obs.chunks(sizes.observation_size);
-        let expected: Vec<f64> = rows.flat_map(|obs| sizes.answers(&wide(&numbers.parameters), &wide(obs)).concat()).collect();
+        let parameters = wide(&numbers.parameters);
+        let expected: Vec<f64> = rows.flat_map(|obs| sizes.predictions(&parameters, &wide(obs)).concat()).collect();
         prop_assert_eq!(found.len(), expected.len());
         prop_assert!(is_close(&found, &expected, 1e-4));
     }
@@ -414,7 +415,7 @@ fn the_gradient_and_adams_first_step_by_hand() {
         &Rule { adam, ..rule() },
         0,
     );
-    // Slopes are both 1, of a half share: w0 gets 2 / 2, w1 gets -1 / 2, the biases 1 / 2 each.
+    // The gradients are both 1, with a weight of a half: w0 gets 2 / 2, w1 gets -1 / 2, the biases 1 / 2 each.
     assert_eq!(numbers.exp_avg, [0.5, -0.25, 0.25, 0.25]);
     assert_eq!(numbers.exp_avg_sq, [0.25, 0.0625, 0.0625, 0.0625]);
     // The first step is the learning rate against the gradient's sign.
@@ -460,7 +461,7 @@ fn the_gradient_is_scaled_down_to_its_largest_norm() {
     let norm = numbers
         .exp_avg
         .iter()
-        .map(|slope| slope * slope)
+        .map(|grad| grad * grad)
         .sum::<f32>()
         .sqrt();
     assert!((norm - 0.75).abs() < 1e-6);
@@ -495,7 +496,7 @@ fn not_a_number_spreads_and_infinity_is_an_error_of_one() {
         let (td_errors, stats) = learn(&mut learner, &mut numbers, &columns, &rule(), 0);
         assert_eq!(td_errors[0].is_nan(), reward.is_nan());
         assert!(!stats.loss.is_finite());
-        // The Huber loss has a slope of 1 at infinity, so its gradient is finite.
+        // The Huber loss has a grad of 1 at infinity, so its gradient is finite.
         assert_eq!(numbers.parameters[0].is_nan(), reward.is_nan());
         assert!(numbers.parameters[1].is_finite());
     }
@@ -701,7 +702,7 @@ fn parameters_are_counted_in_every_layer() {
     };
     let shape = Shape::with_options(2, &[7], 3, options).unwrap();
     assert_eq!(
-        (shape.num_parameters(), shape.answer_size()),
+        (shape.num_parameters(), shape.prediction_size()),
         (2 * 7 + 7 + 14 + (7 + 1) * 20, 15)
     );
 }

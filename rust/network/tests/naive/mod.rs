@@ -43,7 +43,7 @@ impl Sizes {
         layers
     }
 
-    /// `answers[action][number]`, and what each layer saw.
+    /// `predictions[action][number]`, and what each layer saw.
     fn look(&self, layers: &[Linear], obs: &[f64]) -> (Vec<Vec<f64>>, Vec<Seen>) {
         let mut seen: Vec<Seen> = Vec::new();
         let mut inputs = obs.to_vec();
@@ -78,7 +78,7 @@ impl Sizes {
             inputs = next;
         }
         let groups: Vec<&[f64]> = inputs.chunks(self.options.outputs).collect();
-        let answers = if self.options.is_dueling {
+        let predictions = if self.options.is_dueling {
             let advantages = &groups[1..];
             let number = |action: usize, place: usize| {
                 let mean = advantages.iter().map(|group| group[place]).sum::<f64>()
@@ -94,36 +94,36 @@ impl Sizes {
         } else {
             groups.iter().map(|group| group.to_vec()).collect()
         };
-        (answers, seen)
+        (predictions, seen)
     }
 
-    pub(crate) fn answers(&self, parameters: &[f64], obs: &[f64]) -> Vec<Vec<f64>> {
+    pub(crate) fn predictions(&self, parameters: &[f64], obs: &[f64]) -> Vec<Vec<f64>> {
         self.look(&self.layers(parameters), obs).0
     }
 
-    /// The gradient of `sum(slopes * answers[action])`, in the parameters' order.
-    fn gradient(&self, parameters: &[f64], obs: &[f64], action: usize, slopes: &[f64]) -> Vec<f64> {
+    /// The gradient of `sum(grads * predictions[action])`, in the parameters' order.
+    fn gradient(&self, parameters: &[f64], obs: &[f64], action: usize, grads: &[f64]) -> Vec<f64> {
         let layers = self.layers(parameters);
         let (_, seen) = self.look(&layers, obs);
         let n = self.options.outputs;
         let groups = self.num_actions + usize::from(self.options.is_dueling);
         let mut above: Vec<f64> = (0..groups * n)
             .map(|place| {
-                let slope = slopes[place % n];
+                let grad = grads[place % n];
                 match (self.options.is_dueling, place / n) {
-                    (true, 0) => slope,
+                    (true, 0) => grad,
                     (true, group) => {
-                        slope * (f64::from(group - 1 == action) - 1.0 / self.num_actions as f64)
+                        grad * (f64::from(group - 1 == action) - 1.0 / self.num_actions as f64)
                     }
-                    (false, group) => slope * f64::from(group == action),
+                    (false, group) => grad * f64::from(group == action),
                 }
             })
             .collect();
         let mut parts = Vec::new();
         for (number, (layer, seen)) in layers.iter().zip(&seen).enumerate().rev() {
             if number + 1 < layers.len() {
-                for (slope, output) in above.iter_mut().zip(&seen.outputs) {
-                    *slope *= f64::from(*output > 0.0);
+                for (grad, output) in above.iter_mut().zip(&seen.outputs) {
+                    *grad *= f64::from(*output > 0.0);
                 }
             }
             if let Some((weight, _)) = &layer.norm {
@@ -133,13 +133,13 @@ impl Sizes {
                     above
                         .iter()
                         .zip(&seen.normalised)
-                        .map(|(slope, x)| slope * x)
+                        .map(|(grad, x)| grad * x)
                         .collect(),
                 );
                 let scaled: Vec<f64> = above
                     .iter()
                     .zip(weight)
-                    .map(|(slope, weight)| slope * weight)
+                    .map(|(grad, weight)| grad * weight)
                     .collect();
                 let mean = scaled.iter().sum::<f64>() / n;
                 let along = dot(&scaled, &seen.normalised) / n;
@@ -153,7 +153,7 @@ impl Sizes {
             parts.push(
                 above
                     .iter()
-                    .flat_map(|slope| seen.inputs.iter().map(move |input| slope * input))
+                    .flat_map(|grad| seen.inputs.iter().map(move |input| grad * input))
                     .collect(),
             );
             above = (0..seen.inputs.len())
@@ -194,7 +194,7 @@ pub(crate) struct Model {
 
 impl Model {
     fn td_target(&self, rule: &Rule, transition: &Transition) -> Vec<f64> {
-        let next = self.sizes.answers(&self.target, &transition.next_obs);
+        let next = self.sizes.predictions(&self.target, &transition.next_obs);
         let chooser = if rule.is_double {
             &self.parameters
         } else {
@@ -202,7 +202,7 @@ impl Model {
         };
         let chooser: Vec<f64> = self
             .sizes
-            .answers(chooser, &transition.next_obs)
+            .predictions(chooser, &transition.next_obs)
             .iter()
             .map(|row| mean(row))
             .collect();
@@ -228,8 +228,8 @@ impl Model {
         targets: &[Vec<f64>],
     ) -> f64 {
         let losses = minibatch.iter().zip(targets).map(|(transition, target)| {
-            let taken = &self.sizes.answers(parameters, &transition.obs)[transition.action];
-            transition.weight * loss_and_slopes(rule.loss, taken, target).0
+            let taken = &self.sizes.predictions(parameters, &transition.obs)[transition.action];
+            transition.weight * loss_and_grads(rule.loss, taken, target).0
         });
         losses.sum::<f64>() / minibatch.len() as f64
     }
@@ -247,19 +247,17 @@ impl Model {
         let mut gradient = vec![0.0; self.parameters.len()];
         let mut td_errors = Vec::new();
         for (transition, target) in minibatch.iter().zip(&targets) {
-            let taken = &self.sizes.answers(&self.parameters, &transition.obs)[transition.action];
+            let taken =
+                &self.sizes.predictions(&self.parameters, &transition.obs)[transition.action];
             let share = transition.weight / minibatch.len() as f64;
-            let slopes: Vec<f64> = loss_and_slopes(rule.loss, taken, target)
+            let grads: Vec<f64> = loss_and_grads(rule.loss, taken, target)
                 .1
                 .iter()
-                .map(|slope| share * slope)
+                .map(|grad| share * grad)
                 .collect();
-            let own = self.sizes.gradient(
-                &self.parameters,
-                &transition.obs,
-                transition.action,
-                &slopes,
-            );
+            let own =
+                self.sizes
+                    .gradient(&self.parameters, &transition.obs, transition.action, &grads);
             gradient
                 .iter_mut()
                 .zip(own)
@@ -281,7 +279,7 @@ impl Model {
                 .map(f64::from)
                 .filter(|&limit| norm > limit)
             {
-                gradient.iter_mut().for_each(|slope| *slope *= limit / norm);
+                gradient.iter_mut().for_each(|grad| *grad *= limit / norm);
             }
             self.updates += 1;
             self.step(&rule.adam, &gradient);
@@ -300,10 +298,9 @@ impl Model {
 
     fn step(&mut self, adam: &Adam, gradient: &[f64]) {
         let step = self.updates as i32;
-        for (i, slope) in gradient.iter().enumerate() {
-            self.exp_avg[i] = adam.beta1 * self.exp_avg[i] + (1.0 - adam.beta1) * slope;
-            self.exp_avg_sq[i] =
-                adam.beta2 * self.exp_avg_sq[i] + (1.0 - adam.beta2) * slope * slope;
+        for (i, grad) in gradient.iter().enumerate() {
+            self.exp_avg[i] = adam.beta1 * self.exp_avg[i] + (1.0 - adam.beta1) * grad;
+            self.exp_avg_sq[i] = adam.beta2 * self.exp_avg_sq[i] + (1.0 - adam.beta2) * grad * grad;
             let mean = self.exp_avg[i] / (1.0 - adam.beta1.powi(step));
             let square = self.exp_avg_sq[i] / (1.0 - adam.beta2.powi(step));
             self.parameters[i] -= adam.learning_rate * mean / (square.sqrt() + adam.epsilon);
@@ -311,7 +308,7 @@ impl Model {
     }
 }
 
-fn loss_and_slopes(loss: Loss, taken: &[f64], target: &[f64]) -> (f64, Vec<f64>) {
+fn loss_and_grads(loss: Loss, taken: &[f64], target: &[f64]) -> (f64, Vec<f64>) {
     let huber = |error: f64| {
         if error.abs() < 1.0 {
             0.5 * error * error
@@ -330,16 +327,16 @@ fn loss_and_slopes(loss: Loss, taken: &[f64], target: &[f64]) -> (f64, Vec<f64>)
         ),
         _ => {
             let n = taken.len() as f64;
-            let (mut total, mut slopes) = (0.0, vec![0.0; taken.len()]);
+            let (mut total, mut grads) = (0.0, vec![0.0; taken.len()]);
             for (i, own) in taken.iter().enumerate() {
                 let midpoint = (i as f64 + 0.5) / n;
                 for target in target {
                     let weight = (midpoint - f64::from(target < own)).abs();
                     total += weight * huber(target - own) / n;
-                    slopes[i] += weight * (own - target).clamp(-1.0, 1.0) / n;
+                    grads[i] += weight * (own - target).clamp(-1.0, 1.0) / n;
                 }
             }
-            (total, slopes)
+            (total, grads)
         }
     }
 }
