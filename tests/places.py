@@ -19,9 +19,9 @@ from acro import fit
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif
 from acro.cli import result
-from acro.dqn import DQN
-from acro.experience import Experience
+from acro.dqn.module import DQN
 from acro.experience.collector import Collector
+from acro.experience.datamodule import Experience
 from acro.storage import files
 
 FILES = ("last.ckpt", "best.ckpt", "metrics.csv", "config.yaml", "result.json", "a picture")

@@ -9,11 +9,11 @@ from acro._rust import __version__
 from acro.envs import acrobot  # noqa: F401 - registers acro/Acrobot-v1
 
 if TYPE_CHECKING:
-    from acro.dqn import DQN
     from acro.dqn.agent import Agent, load_agent
+    from acro.dqn.module import DQN
     from acro.dqn.networks import QNetwork
     from acro.evaluation import Evaluation, evaluate
-    from acro.experience import Experience
+    from acro.experience.datamodule import Experience
     from acro.replay import Batch, ReplayMemory
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
 _HOMES = {
     "Agent": "acro.dqn.agent",
     "Batch": "acro.replay",
-    "DQN": "acro.dqn",
+    "DQN": "acro.dqn.module",
     "Evaluation": "acro.evaluation",
-    "Experience": "acro.experience",
+    "Experience": "acro.experience.datamodule",
     "QNetwork": "acro.dqn.networks",
     "ReplayMemory": "acro.replay",
     "evaluate": "acro.evaluation",

@@ -78,7 +78,7 @@ def test_settings_are_those_that_a_subclass_passes_on() -> None:
 
 
 def test_asking_before_setup_is_an_error() -> None:
-    with pytest.raises(RuntimeError, match=r"made by setup\('fit'\)"):
+    with pytest.raises(RuntimeError, match=r"setup\('fit'\) makes them"):
         _ = Experience().env_steps
 
 

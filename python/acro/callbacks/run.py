@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from acro.callbacks.metrics_csv import MetricsCSV
 from acro.evaluation import Evaluation
-from acro.experience import Experience
+from acro.experience.datamodule import Experience
 
 
 def experience_of(trainer: L.Trainer) -> Experience:

@@ -37,9 +37,9 @@ from acro.cli.options import (
 )
 from acro.cli.runs import Run, folder_name
 from acro.cli.trust import check_trust, foreign_names
-from acro.dqn import DQN
+from acro.dqn.module import DQN
 from acro.dqn.trainers import check_trainer
-from acro.experience import Experience
+from acro.experience.datamodule import Experience
 from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 from acro.storage.files import replacing
 

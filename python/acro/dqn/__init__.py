@@ -1,5 +1,1 @@
-"""What is learned: the LightningModule, its targets, heads, networks and optimizer."""
-
-from acro.dqn.module import DQN
-
-__all__ = ["DQN"]
+"""What is learned: the LightningModule, its learner, heads, networks and optimizer."""
