@@ -38,7 +38,7 @@ check: $(VENV)/.check $(VENV)/.test  ## Check format, lints, types, stubs, workf
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/jactionlint --shellcheck=
 	$(BIN)/zizmor --quiet --offline .github
-	$(BIN)/python -m pytest -q -m site -rs tests/test_site.py
+	$(BIN)/python -m pytest -q -m site -rs tests/test_site.py tests/test_docs.py
 	rm -rf target/wheel
 	$(BIN)/maturin build --quiet --release --locked --compatibility linux --out target/wheel
 	$(BIN)/python .ci/test_wheel.py --borrow --short target/wheel/*.whl

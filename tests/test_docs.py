@@ -42,11 +42,13 @@ def outputs(notebook: Any, kind: str) -> list[str]:
     return [output.data[kind] for output in found if kind in output.get("data", {})]
 
 
+@pytest.mark.site
 def test_notebook_runs_and_shows_its_curve_and_its_gifs(notebook: Any) -> None:
     assert len(outputs(notebook, "image/png")) == 1
     assert sum("data:image/gif;base64," in html for html in outputs(notebook, "text/html")) == 2
 
 
+@pytest.mark.site
 def test_notebook_says_nothing_on_stderr(notebook: Any) -> None:
     streams = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 

@@ -80,8 +80,7 @@ class SendUser1(Raise):
         super().__init__(signal.SIGUSR1, at_round=6)
 
 
-@pytest.mark.parametrize("callback", [HangUp, SendUser1])
-@pytest.mark.parametrize("is_slurm_job", [False, True])
+@pytest.mark.parametrize(("callback", "is_slurm_job"), [(HangUp, False), (SendUser1, False), (SendUser1, True)])
 def test_other_stops_save_like_sigterm(
     callback: type[L.Callback],
     is_slurm_job: bool,

@@ -23,9 +23,12 @@ ENV = "--data.env_id=killing:make_env"
 
 @pytest.fixture(scope="module")
 def undisturbed(ray_cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep over two seeds."""
+    """The folder of a sweep over two seeds, in one worker: each worker imports PyTorch and Lightning."""
     root = tmp_path_factory.mktemp("undisturbed")
-    assert sweep.main([*ARGUMENTS, ENV, "--gif=true", f"--trainer.default_root_dir={root}", "--seeds", "2"]) == 0
+    assert (
+        sweep.main([*ARGUMENTS, ENV, "--gif=true", f"--trainer.default_root_dir={root}", "--seeds", "2", "--jobs", "1"])
+        == 0
+    )
     return root / "killing-make_env-sweep" / "version_0"
 
 
