@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 # Not measurements of their own.
-_PARTS = {"__main__", "jax_dqn", "jax_peer", "jax_worker", "replay_peers", "report", "results", "solve_peer"}
+_PARTS = {"__main__", "games", "jax_dqn", "jax_peer", "jax_worker", "replay_peers", "report", "results", "solve_peer"}
 
 
 def main() -> int:

@@ -1,9 +1,8 @@
-"""Atari's frames in the replay memory, and MinAtar learned: `python -m benchmarks.images [--quick] [--runs ...]`."""
+"""Atari's frames in the replay memory, and where a run's time goes: `python -m benchmarks.images [--quick]`."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import gc
 import itertools
 import statistics
@@ -25,8 +24,6 @@ from benchmarks import results
 FRAME, STACK = (84, 84), 4
 FRAME_BYTES = 84 * 84
 BATCH = 32
-# The published code (github.com/kenjyoung/MinAtar, examples/dqn.py) run by others, ten episodes each.
-PUBLISHED = {500_000: "5.8 ± 1.7", 1_000_000: "11.1 ± 2.4"}
 
 
 class Frames(NamedTuple):
@@ -280,25 +277,12 @@ def share_table(rounds: int) -> results.Table:
     return results.Table("MinAtar/Breakout-v1, 8 environments: where a run's time goes", ("", "a step", "share"), rows)
 
 
-def learning_table(folder: Path) -> results.Table:
-    """Read the evaluations of the runs in a preset's `folder`, the seeds' versions in order."""
-    rows: list[tuple[object, ...]] = []
-    for seed, path in enumerate(sorted(folder.glob("version_*/metrics.csv"))):
-        with open(path) as file:
-            evaluations = [row for row in csv.DictReader(file) if row.get("eval/return")]
-        last, best = evaluations[-1], max(float(row["eval/return"]) for row in evaluations)
-        rows.append((seed, f"{int(float(last['step'])):,}", f"{float(last['eval/return']):.1f}", f"{best:.1f}"))
-    caption = f"Preset {folder.name}: mean greedy returns of 30 episodes, as far as the runs went"
-    return results.Table(caption, ("seed", "frames", "return", "best return"), rows)
-
-
 def main() -> None:
     """Measure, show and store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few frames, and no file: does the script still work?")
     parser.add_argument("--capacity", type=int, default=1_000_000)
     parser.add_argument("--played", type=int, default=10_000, help="real transitions, stored again until it is full")
-    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="presets' folders with a run for each seed")
     arguments = parser.parse_args()
     capacity, count = (2_000, 500) if arguments.quick else (arguments.capacity, arguments.played)
     measure = Measure(repeats=3, calls=20) if arguments.quick else Measure(repeats=25, calls=100)
@@ -322,13 +306,6 @@ def main() -> None:
         "frames for each of 32 transitions, of which it makes the same bytes.",
     ]
     data: dict[str, Any] = {"times": measure.raw, "resident_bytes": grown}
-    if arguments.runs:
-        tables.extend(map(learning_table, arguments.runs))
-        published = ", ".join(f"{value} after {steps:,} frames" for steps, value in PUBLISHED.items())
-        notes.append(
-            "Breakout by MinAtar's own examples/dqn.py and settings (Young and Tian 2019; the paper has no table), run "
-            f"by others with all six actions: {published}."
-        )
     for table in tables:
         results.show(table)
     if not arguments.quick:
