@@ -168,7 +168,7 @@ def test_own_network_is_named_by_the_user(tmp_path: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert fails([path, "--episodes", "2"], capsys) == (
         f"the weights in {path} do not fit acro.QNetwork; "
-        "where the Q-network is a class of yours, name it with --network MODULE:NAME"
+        "if the Q-network is your own class, name it with --network MODULE:NAME"
     )
 
 
@@ -301,7 +301,7 @@ def test_missing_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_folder_without_a_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is no run folder" in fails([str(tmp_path)], capsys)
+    assert "is not a run folder" in fails([str(tmp_path)], capsys)
 
 
 def test_run_folder_plays_its_best_checkpoint(

@@ -46,7 +46,7 @@ def test_command_draws_seeds_of_two_experiments(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is no run folder: it has no metrics.csv"),
+        (None, "is not a run folder: it has no metrics.csv"),
         ("step,eval/return\n", "holds no evaluation yet"),
         ("a,b\n1,2\n", "holds no evaluation yet"),
         ("step,eval/return\n1,x\n", "is damaged or not of acro: could not convert string to float: 'x'"),
@@ -84,7 +84,7 @@ def test_folder_without_metrics_is_skipped_with_a_word(tmp_path: Path, capsys: p
     (tmp_path / "empty").mkdir()
 
     assert main([str(tmp_path / "empty"), str(folder), "--out", str(out)]) == 0
-    assert capsys.readouterr().err == f"skipped: {tmp_path / 'empty'} is no run folder: it has no metrics.csv\n"
+    assert capsys.readouterr().err == f"skipped: {tmp_path / 'empty'} is not a run folder: it has no metrics.csv\n"
 
 
 def test_runs_of_different_settings_are_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

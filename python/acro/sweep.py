@@ -72,7 +72,7 @@ def _resumed_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:
         if (found := study.foreign_name()) is not None:
             raise ValueError(
                 f"{arguments.resume / 'study.yaml'} names {found[1]!r} in {found[0]}, which would be imported or read; "
-                "where you trust that file, continue with --trust_config"
+                "if you trust that file, continue with --trust_config"
             )
     return study
 

@@ -104,7 +104,7 @@ def test_run_folder_of_somebody_else_runs_nothing(
 
     said = mistake(capsys)
     assert f"names {named!r} in " in said
-    assert "where you trust that file, continue with --trust_config" in said
+    assert "if you trust that file, continue with --trust_config" in said
     assert not (tmp_path / "ran").exists()
     assert "hostile" not in sys.modules
 

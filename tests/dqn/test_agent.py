@@ -140,5 +140,5 @@ def test_loaded_module_that_is_trained_further_acts_by_its_newest_weights(run: P
 
 
 def test_folder_without_checkpoints_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"is no run folder: there is no .*best\.ckpt; name a checkpoint"):
+    with pytest.raises(FileNotFoundError, match=r"is not a run folder: there is no .*best\.ckpt; name a checkpoint"):
         acro.load_agent(tmp_path)

@@ -120,7 +120,7 @@ def test_convolutional_network_is_loaded_with_its_observations_shape(pictures: E
 
 
 def test_convolutional_network_without_a_shape_says_what_is_missing() -> None:
-    with pytest.raises(ValueError, match="where observations have several axes, give observation_shape"):
+    with pytest.raises(ValueError, match="if observations have several axes, give observation_shape"):
         DQN(144, 2, network=CNN())
 
 

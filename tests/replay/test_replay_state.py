@@ -180,7 +180,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         ({"extra": 1}, "it has extra, which this version does not know"),
         ({"version": True}, "its version is True, this memory's is 2"),
         ({"capacity": np.zeros(2)}, "its capacity is array([0., 0.]), this memory's is 24"),
-        ({"obs": [[1.0], [1.0, 2.0]]}, "its obs is no array: "),
+        ({"obs": [[1.0], [1.0, 2.0]]}, "its obs is not an array: "),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Any], message: str) -> None:

@@ -171,14 +171,14 @@ def test_foreign_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "foreign.ckpt"
     path.write_bytes(content)
 
-    with pytest.raises(ValueError, match="is no checkpoint, or a damaged one"):
+    with pytest.raises(ValueError, match="is not a checkpoint, or a damaged one"):
         read_checkpoint(path)
 
 
 def test_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
 
-    with pytest.raises(ValueError, match="is no checkpoint of acro: it has no 'acro_format_version'"):
+    with pytest.raises(ValueError, match="is not a checkpoint of acro: it has no 'acro_format_version'"):
         read_checkpoint(tmp_path / "other.ckpt")
 
 
@@ -297,7 +297,7 @@ def test_bare_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:
     path, evidence = tmp_path / "hostile.ckpt", tmp_path / "evidence"
     path.write_bytes(pickle.dumps(Hostile(f"touch {evidence}")))
 
-    with pytest.raises(ValueError, match="is no checkpoint, or a damaged one"):
+    with pytest.raises(ValueError, match="is not a checkpoint, or a damaged one"):
         read_checkpoint(path)
     assert not evidence.exists()
 

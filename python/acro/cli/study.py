@@ -136,7 +136,7 @@ def read_study(path: Path) -> Study:
     try:
         found = yaml.safe_load(path.read_text()) or {}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from error
+        raise ValueError(f"{path} is not a YAML file: {error}") from error
     names = ["preset", "config", "name", *_GROUPS, *Study.__dataclass_fields__]
     if not isinstance(found, dict) or not found.keys() <= set(names):
         unknown = sorted(map(str, found.keys() - set(names))) if isinstance(found, dict) else [type(found).__name__]

@@ -29,7 +29,7 @@ def check_trust(config: Path) -> None:
     for name, text in foreign_names(settings):
         raise ValueError(
             f"{config} names {text!r} in {name}, which would be imported or read; "
-            "where you trust that file, continue with --trust_config"
+            "if you trust that file, continue with --trust_config"
         )
 
 

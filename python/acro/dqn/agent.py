@@ -69,7 +69,7 @@ def load_agent(
     checkpoint = read_checkpoint(path)
     for name in ("hyper_parameters", "datamodule_hyper_parameters", "state_dict"):
         if not isinstance(checkpoint.get(name), dict):
-            raise ValueError(f"{path} is no checkpoint of a DQN trained on an Experience: it has no {name}")
+            raise ValueError(f"{path} is not a checkpoint of a DQN trained on an Experience: it has no {name}")
     settings = {**checkpoint["hyper_parameters"], **({} if head is None else {"head": head})}
     trained_in = checkpoint["datamodule_hyper_parameters"]
     own = _make_network(network) if isinstance(network, str) else network
@@ -79,7 +79,7 @@ def load_agent(
         module = DQN(**settings, network=own)
         module.load_state_dict(checkpoint["state_dict"])
     except (TypeError, RuntimeError) as error:
-        hint = "" if network else "; where the Q-network is a class of yours, name it with --network MODULE:NAME"
+        hint = "" if network else "; if the Q-network is your own class, name it with --network MODULE:NAME"
         raise ValueError(f"the weights in {path} do not fit {network or 'acro.QNetwork'}{hint}") from error
     saved = checkpoint.get("dqn")
     module.check_head(saved if isinstance(saved, dict) else {})
@@ -130,7 +130,7 @@ def _checkpoint_of(path: Path) -> Path:
     for checkpoint in found:
         if checkpoint.is_file():
             return checkpoint
-    raise FileNotFoundError(f"{path} is no run folder: there is no {found[0]}; name a checkpoint")
+    raise FileNotFoundError(f"{path} is not a run folder: there is no {found[0]}; name a checkpoint")
 
 
 def _check_network_sizes(settings: dict[str, Any], weights: dict[str, Any]) -> None:

@@ -202,7 +202,7 @@ class DQN(Learner, L.LightningModule):
             generator: Where random actions come from; None for a fresh one.
 
         Raises:
-            ValueError: The observations have another shape or are not finite, or epsilon is no probability.
+            ValueError: The observations have another shape or are not finite, or epsilon is not a probability.
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon must be from 0 to 1, got {epsilon}")

@@ -95,7 +95,7 @@ def check_network(network: nn.Module, obs: Tensor, num_actions: int, outputs: in
         with torch.no_grad():
             found = network(obs)
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        hint = "" if obs.dim() > 2 else "; where observations have several axes, give observation_shape"
+        hint = "" if obs.dim() > 2 else "; if observations have several axes, give observation_shape"
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"network must take observations {tuple(obs.shape)} of float32, and failed: {reason}{hint}"

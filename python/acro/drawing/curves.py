@@ -154,7 +154,7 @@ def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:
     """
     path = Path(folder) / "metrics.csv"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no run folder: it has no metrics.csv")
+        raise FileNotFoundError(f"{folder} is not a run folder: it has no metrics.csv")
     names = ("step", "eval/return", "eval/return_p10", "eval/return_p90")
     with path.open(newline="") as file:
         try:

@@ -121,4 +121,4 @@ def _array(name: str, value: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
         array = np.asarray(value)
         return array.astype(dtype, casting="same_kind", copy=False)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"the saved {name} is no array of {np.dtype(dtype)}: {error}") from None
+        raise ValueError(f"the saved {name} is not an array of {np.dtype(dtype)}: {error}") from None

@@ -63,7 +63,7 @@ class ReplayBuffer(StableReplayBuffer):
             )
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
         if isinstance(self.obs_shape, dict):
-            raise TypeError(f"observation_space must be no Dict, got {observation_space}; flatten it first")
+            raise TypeError(f"observation_space must not be a Dict, got {observation_space}; flatten it first")
         self.buffer_size = max(buffer_size // n_envs, 1)
         self.optimize_memory_usage = optimize_memory_usage
         self.handle_timeout_termination = handle_timeout_termination

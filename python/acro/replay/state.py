@@ -95,7 +95,7 @@ def checked(memory: _rust.ReplayMemory, state: Mapping[str, Any]) -> dict[str, A
         try:
             array = np.asarray(state[name])
         except (ValueError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
-            raise ValueError(f"{_REFUSED}its {name} is no array: {error}") from None
+            raise ValueError(f"{_REFUSED}its {name} is not an array: {error}") from None
         if array.dtype != dtype:
             raise ValueError(f"{_REFUSED}its {name} has dtype {array.dtype}, expected {dtype}")
         if array.ndim == 0 or array.shape[1:] != shape:

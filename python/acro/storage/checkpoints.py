@@ -84,14 +84,14 @@ def read_checkpoint(path: str | os.PathLike[str], *, map_location: Any | None = 
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
         _check_content(checkpoint, path.stat().st_size)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is no checkpoint, or a damaged one: {error}") from error
+        raise ValueError(f"{path} is not a checkpoint, or a damaged one: {error}") from error
     except pickle.UnpicklingError as error:
         reason = _first_line(error)
         raise ValueError(f"{path} holds more than tensors and plain values, and is refused: {reason}") from error
     except _DAMAGE as error:
         raise ValueError(f"{path} is damaged or no checkpoint: {_first_line(error)}") from error
     if not isinstance(checkpoint, dict) or FORMAT_KEY not in checkpoint:
-        raise ValueError(f"{path} is no checkpoint of acro: it has no {FORMAT_KEY!r}")
+        raise ValueError(f"{path} is not a checkpoint of acro: it has no {FORMAT_KEY!r}")
     version = checkpoint[FORMAT_KEY]
     if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(f"{path} has format version {version!r}; this acro reads up to {FORMAT_VERSION}: update acro")
@@ -139,7 +139,7 @@ def _check_seal(path: Path) -> None:
         # An archive that announces the comment but does not have all of it was cut short.
         file.seek(-2, os.SEEK_END)
         if file.read() != b"\0\0":
-            raise zipfile.BadZipFile("it has been cut short, or is no archive")
+            raise zipfile.BadZipFile("it has been cut short, or is not an archive")
     _check_sizes(path)
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
