@@ -117,7 +117,7 @@ impl ReplayMemory {
     /// [`Error::OutOfMemory`]. Nothing is drawn then.
     pub fn sample(&mut self, draw: Draw) -> Result<Batch, Error> {
         let rows = total(draw)?;
-        let (obs_bytes, action_bytes) = (self.stack_bytes(), self.rings.action_bytes);
+        let (obs_bytes, action_bytes) = (self.stack_bytes(), self.rings.records.action_bytes);
         let weighted = self.priorities.is_some();
         let mut batch = Batch::of_zeros(rows, obs_bytes, action_bytes, weighted)?;
         let (columns, weights) = batch.columns();
@@ -210,7 +210,7 @@ impl ReplayMemory {
     /// # Errors
     /// [`Error::Stale`] for an id that is not in the memory; a number is out of its range; [`Error::OutOfMemory`].
     pub fn gather(&mut self, indices: &[i64], n_step: usize, gamma: f64) -> Result<Batch, Error> {
-        let (obs_bytes, action_bytes) = (self.stack_bytes(), self.rings.action_bytes);
+        let (obs_bytes, action_bytes) = (self.stack_bytes(), self.rings.records.action_bytes);
         let mut batch = Batch::of_zeros(indices.len(), obs_bytes, action_bytes, false)?;
         let (columns, _) = batch.columns();
         self.gather_into(indices, n_step, gamma, columns)?;

@@ -93,9 +93,13 @@ impl ReplayMemory {
     /// stored then.
     pub fn push(&mut self, env: i64, step: &Step<'_>) -> Result<(), Error> {
         let env = self.environment(env)?;
-        self.check_length("obs", step.obs.len(), self.rings.obs_bytes)?;
-        self.check_length("action", step.action.len(), self.rings.action_bytes)?;
-        self.check_length("next_obs", step.next_obs.len(), self.rings.obs_bytes)?;
+        self.check_length("obs", step.obs.len(), self.rings.records.obs_bytes)?;
+        self.check_length("action", step.action.len(), self.rings.records.action_bytes)?;
+        self.check_length(
+            "next_obs",
+            step.next_obs.len(),
+            self.rings.records.obs_bytes,
+        )?;
         self.rings.finals.reserve(1)?;
         self.store(env, step);
         Ok(())
@@ -107,7 +111,10 @@ impl ReplayMemory {
     /// Those of [`ReplayMemory::push`].
     pub fn extend(&mut self, steps: &Steps<'_>) -> Result<(), Error> {
         let rows = steps.rewards.len();
-        let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
+        let (obs_bytes, action_bytes) = (
+            self.rings.records.obs_bytes,
+            self.rings.records.action_bytes,
+        );
         self.check_length("obs", steps.obs.len(), rows * obs_bytes)?;
         self.check_length("actions", steps.actions.len(), rows * action_bytes)?;
         self.check_length("next_obs", steps.next_obs.len(), rows * obs_bytes)?;

@@ -17,7 +17,7 @@ impl ReplayMemory {
     /// # Panics
     /// `out` has not a stack for each environment.
     pub fn latest_into<B: Element<u8>>(&self, frames: &[u8], out: &mut [B]) -> Result<(), Error> {
-        let (bytes, stack) = (self.rings.obs_bytes, self.stack_bytes());
+        let (bytes, stack) = (self.rings.records.obs_bytes, self.stack_bytes());
         self.check_length("obs", frames.len(), self.num_envs() * bytes)?;
         assert_eq!(out.len(), self.num_envs() * stack, "a stack for each");
         let rows = frames.chunks_exact(bytes.max(1));
@@ -37,6 +37,8 @@ impl ReplayMemory {
     /// The bytes of one observation as it is given out. O(1).
     #[must_use]
     pub fn stack_bytes(&self) -> usize {
-        self.rings.frame_stack.saturating_mul(self.rings.obs_bytes)
+        self.rings
+            .frame_stack
+            .saturating_mul(self.rings.records.obs_bytes)
     }
 }

@@ -57,18 +57,18 @@ impl ReplayMemory {
         };
         let mut open = with_room(envs, COPY)?;
         open.extend(rings.rings.iter().map(|ring| ring.open));
-        let mut obs = with_room(rows * rings.obs_bytes, COPY)?;
-        let mut actions = with_room(rows * rings.action_bytes, COPY)?;
+        let mut obs = with_room(rows * rings.records.obs_bytes, COPY)?;
+        let mut actions = with_room(rows * rings.records.action_bytes, COPY)?;
         let mut rewards = with_room(rows, COPY)?;
         let mut terminated = with_room(rows, COPY)?;
         let mut last = with_room(rows, COPY)?;
-        let mut finals = with_room(self.held_finals() * rings.obs_bytes, COPY)?;
+        let mut finals = with_room(self.held_finals() * rings.records.obs_bytes, COPY)?;
         for slot in self.filled_slots() {
-            let record = rings.record(slot);
-            let (reward, link) = rings.reward_and_link(slot);
-            let (row, rest) = record.split_at(rings.obs_bytes);
+            let record = rings.records.get(slot);
+            let (reward, link) = rings.records.reward_and_link(slot);
+            let (row, rest) = record.split_at(rings.records.obs_bytes);
             obs.extend_from_slice(row);
-            actions.extend_from_slice(&rest[..rings.action_bytes]);
+            actions.extend_from_slice(&rest[..rings.records.action_bytes]);
             rewards.push(reward);
             terminated.push(link & TERMINATED != 0);
             last.push(link != 0);
@@ -116,7 +116,10 @@ impl ReplayMemory {
         self.rings.len = (0..self.num_envs())
             .map(|env| self.rings.drawable(env) as usize)
             .sum();
-        let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
+        let (obs_bytes, action_bytes) = (
+            self.rings.records.obs_bytes,
+            self.rings.records.action_bytes,
+        );
         let (mut row, mut finals) = (0, 0);
         for env in 0..self.num_envs() {
             let (start, len) = (env as u32 * self.rings.size, self.rings.rings[env].len);
@@ -137,6 +140,7 @@ impl ReplayMemory {
                 let obs = &state.obs[row * obs_bytes..][..obs_bytes];
                 let action = &state.actions[row * action_bytes..][..action_bytes];
                 self.rings
+                    .records
                     .write(slot, obs, action, state.rewards[row], link);
                 row += 1;
             }
@@ -147,7 +151,7 @@ impl ReplayMemory {
     /// How many final observations the memory holds. O(len).
     fn held_finals(&self) -> usize {
         self.filled_slots()
-            .filter(|&slot| self.rings.reward_and_link(slot).1 != 0)
+            .filter(|&slot| self.rings.records.reward_and_link(slot).1 != 0)
             .count()
     }
 
@@ -195,7 +199,10 @@ impl ReplayMemory {
 
     fn check_rows(&self, state: &State<'_>, rings: &[Ring]) -> Result<(), Error> {
         let rows: usize = rings.iter().map(|ring| ring.len as usize).sum();
-        let (obs_bytes, action_bytes) = (self.rings.obs_bytes, self.rings.action_bytes);
+        let (obs_bytes, action_bytes) = (
+            self.rings.records.obs_bytes,
+            self.rings.records.action_bytes,
+        );
         check_length("obs", state.obs.len(), rows * obs_bytes)?;
         check_length("actions", state.actions.len(), rows * action_bytes)?;
         check_length("rewards", state.rewards.len(), rows)?;

@@ -29,7 +29,7 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
         terminated,
         indices,
     } = out;
-    rings.touch(slots);
+    rings.records.touch(slots, rings.frame_stack);
     sources.clear();
     let small = rewards
         .iter_mut()
@@ -39,7 +39,7 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
     let mut written = 0;
     for (&slot, (((reward, discount), terminated), index)) in slots.iter().zip(small) {
         let (env, position) = rings.place(slot);
-        let (first_reward, mut link) = rings.reward_and_link(slot);
+        let (first_reward, mut link) = rings.records.reward_and_link(slot);
         index.put(rings.id(env, position));
         let start = slot - position;
         let after = |slot: u32| {
@@ -55,7 +55,7 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
                 break;
             }
             last = after(last);
-            let (reward, next_link) = rings.reward_and_link(last);
+            let (reward, next_link) = rings.records.reward_and_link(last);
             sum += power * f64::from(reward);
             power *= gamma;
             link = next_link;
@@ -73,7 +73,7 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
     }
     assert_eq!(written, slots.len(), "every column has a row for each slot");
     // Rows of common small sizes are moved in registers; a call of memcpy for each costs more than the move.
-    match rings.obs_bytes {
+    match rings.records.obs_bytes {
         _ if rings.frame_stack > 1 => copy_stacks(rings, slots, sources, obs, next_obs),
         4 => copy_obs::<4, B>(rings, slots, sources, obs, next_obs),
         8 => copy_obs::<8, B>(rings, slots, sources, obs, next_obs),
@@ -82,7 +82,7 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
         32 => copy_obs::<32, B>(rings, slots, sources, obs, next_obs),
         _ => copy_obs::<0, B>(rings, slots, sources, obs, next_obs),
     }
-    match rings.action_bytes {
+    match rings.records.action_bytes {
         8 => copy_actions::<8, B>(rings, slots, actions),
         4 => copy_actions::<4, B>(rings, slots, actions),
         _ => copy_actions::<0, B>(rings, slots, actions),
@@ -97,7 +97,7 @@ fn copy_obs<const N: usize, B: Element<u8>>(
     obs: &mut [B],
     next_obs: &mut [B],
 ) {
-    let size = if N == 0 { rings.obs_bytes } else { N };
+    let size = if N == 0 { rings.records.obs_bytes } else { N };
     assert!(
         obs.len() == slots.len() * size && next_obs.len() == slots.len() * size,
         "a row for each slot"
@@ -106,9 +106,9 @@ fn copy_obs<const N: usize, B: Element<u8>>(
         .chunks_exact_mut(size.max(1))
         .zip(next_obs.chunks_exact_mut(size.max(1)));
     for ((&slot, &source), (obs, next_obs)) in slots.iter().zip(sources).zip(rows) {
-        copy::<N, B>(obs, &rings.record(slot)[..size]);
+        copy::<N, B>(obs, &rings.records.get(slot)[..size]);
         let next = match source & FINAL {
-            0 => &rings.record(source)[..size],
+            0 => &rings.records.get(source)[..size],
             _ => rings.finals.row(source & !FINAL),
         };
         copy::<N, B>(next_obs, next);
@@ -117,9 +117,16 @@ fn copy_obs<const N: usize, B: Element<u8>>(
 
 /// `N` is the size of an action, or 0 for any size.
 fn copy_actions<const N: usize, B: Element<u8>>(rings: &Rings, slots: &[u32], actions: &mut [B]) {
-    let size = if N == 0 { rings.action_bytes } else { N };
+    let size = if N == 0 {
+        rings.records.action_bytes
+    } else {
+        N
+    };
     assert_eq!(actions.len(), slots.len() * size, "a row for each slot");
     for (&slot, action) in slots.iter().zip(actions.chunks_exact_mut(size.max(1))) {
-        copy::<N, B>(action, &rings.record(slot)[rings.obs_bytes..][..size]);
+        copy::<N, B>(
+            action,
+            &rings.records.get(slot)[rings.records.obs_bytes..][..size],
+        );
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn copy_stacks<B: Element<u8>>(
     obs: &mut [B],
     next_obs: &mut [B],
 ) {
-    let size = rings.frame_stack * rings.obs_bytes;
+    let size = rings.frame_stack * rings.records.obs_bytes;
     assert!(
         obs.len() == slots.len() * size && next_obs.len() == slots.len() * size,
         "a row for each slot"
@@ -23,7 +23,7 @@ pub(super) fn copy_stacks<B: Element<u8>>(
     for ((&slot, &last), (obs, next_obs)) in slots.iter().zip(lasts).zip(rows) {
         write_stack(rings, Some(slot), None, obs);
         // Right after it, while caches hold the frames that both have.
-        match row_of(rings.link(last)) {
+        match row_of(rings.records.link(last)) {
             Some(row) => write_stack(rings, Some(last), Some(rings.finals.row(row)), next_obs),
             None => write_stack(rings, Some(rings.after(last)), None, next_obs),
         }
@@ -39,7 +39,7 @@ pub(crate) fn write_stack<B: Element<u8>>(
     newest: Option<&[u8]>,
     stack: &mut [B],
 ) {
-    let bytes = rings.obs_bytes;
+    let bytes = rings.records.obs_bytes;
     // Found from the newest on, and copied from the oldest on, the way that processors read ahead.
     let frames = rings.frame_stack - usize::from(newest.is_some());
     let (mut first, mut found) = (slot, usize::from(slot.is_some() && frames > 0));
@@ -53,7 +53,7 @@ pub(crate) fn write_stack<B: Element<u8>>(
     let mut at = first;
     for row in rows.by_ref().take(found) {
         if let Some(slot) = at {
-            copy::<0, B>(row, &rings.record(slot)[..bytes]);
+            copy::<0, B>(row, &rings.records.get(slot)[..bytes]);
             at = Some(rings.after(slot));
         }
     }
@@ -61,7 +61,7 @@ pub(crate) fn write_stack<B: Element<u8>>(
         copy::<0, B>(row, frame);
     }
     let oldest = match first {
-        Some(slot) if found > 0 => Some(&rings.record(slot)[..bytes]),
+        Some(slot) if found > 0 => Some(&rings.records.get(slot)[..bytes]),
         _ => newest,
     };
     match (rings.padding, oldest) {

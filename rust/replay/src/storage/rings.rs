@@ -1,8 +1,7 @@
-//! Where steps are kept: one ring of fixed-size records per environment, in one block.
+//! The order of steps: one ring of slots per environment.
 
-use super::available::available_bytes;
-use super::block::Block;
 use super::finals::Finals;
+use super::records::{Records, TERMINATED, row_of};
 use super::room::with_room;
 use super::row::{self, ObsKind};
 use crate::Error;
@@ -60,18 +59,13 @@ impl Ring {
     }
 }
 
-/// The rings of all environments: slot `env * size + position` of one block of records.
+/// The rings of all environments: slot `env * size + position` has the record of that number.
 ///
-/// A record is obs, action, reward (f32) and link (u32), side by side: a transition touches one or two cache
-/// lines, where columns would touch one for each. The link is 0 where the next observation is the next slot's,
-/// else 1 + its row in the side store, and [`TERMINATED`] on top. The newest slot of a ring always has such a
-/// row. So `link != 0` is the only thing that stops a walk forward: an end, a break or the newest slot.
+/// The newest slot of a ring always has its next observation in the side store. So `link != 0` is the only thing that
+/// stops a walk forward: an end, a break or the newest slot.
 #[derive(Debug)]
 pub(crate) struct Rings {
-    pub(crate) obs_bytes: usize,
-    pub(crate) action_bytes: usize,
     obs_kind: ObsKind,
-    stride: usize,
     /// Slots of one ring.
     pub(crate) size: u32,
     /// How many of them can be drawn, the newest; the `frame_stack - 1` older ones are kept for their frames.
@@ -79,24 +73,14 @@ pub(crate) struct Rings {
     pub(crate) frame_stack: usize,
     pub(crate) padding: Padding,
     pub(crate) rings: Vec<Ring>,
-    records: Block,
+    pub(crate) records: Records,
     pub(crate) finals: Finals,
     /// Slots of all rings that can be drawn.
     pub(crate) len: usize,
 }
 
-/// The link's bit for an episode that ended in a final state.
-pub(crate) const TERMINATED: u32 = 1 << 31;
-
 /// Slots are numbered in a link's lower 31 bits, and 0 stands for no row.
 pub(crate) const MAX_SLOTS: usize = (1 << 31) - 2;
-
-/// Records of up to so many bytes stay in a processor's caches: of 4 MB a sample without the touch is 8 % faster, of
-/// 8 MB the same, of 40 MB half as fast.
-const CACHED_BYTES: usize = 8 << 20;
-
-/// How far apart the frames of a stack are touched: with 1 KiB a sample out of 7 GB takes as long as with 512 bytes.
-const TOUCH_BYTES: usize = 1 << 10;
 
 const EMPTY: Ring = Ring {
     head: 0,
@@ -119,29 +103,13 @@ impl Rings {
             padding,
             ..
         } = config;
-        let stride = (obs_bytes as u128 + action_bytes as u128 + 8).next_multiple_of(8);
-        let bytes = Block::rounded(stride * u128::from(size) * num_envs as u128);
-        let asked = bytes + besides as u128;
-        let available = available_bytes();
-        let refused = || Error::OutOfMemory {
-            what: "the replay memory",
-            asked,
-            available,
-        };
-        if available.is_some_and(|available| asked > u128::from(available)) {
-            return Err(refused());
-        }
-        let bytes = usize::try_from(bytes).map_err(|_| refused())?;
-        let records = Block::new(bytes).map_err(|_| refused())?;
+        let slots = u128::from(size) * num_envs as u128;
+        let records = Records::new(obs_bytes, action_bytes, slots, besides)?;
         let finals = Finals::new(obs_bytes, num_envs * size as usize);
-        let stride = stride as usize;
         let mut rings = with_room(num_envs, "the table of environments")?;
         rings.resize(num_envs, EMPTY);
         Ok(Self {
-            obs_bytes,
-            action_bytes,
             obs_kind,
-            stride,
             size,
             drawable: size - (frame_stack - 1) as u32,
             frame_stack,
@@ -155,7 +123,7 @@ impl Rings {
 
     /// The bytes held, the side store's included.
     pub(crate) fn nbytes(&self) -> usize {
-        self.records.len() + self.finals.nbytes() + self.rings.len() * size_of::<Ring>()
+        self.records.nbytes() + self.finals.nbytes() + self.rings.len() * size_of::<Ring>()
     }
 
     /// All slots, filled or not.
@@ -213,13 +181,13 @@ impl Rings {
         let start = env as u32 * self.size;
         let slot = start + ring.head;
         let overwritten_row = if ring.len == self.size {
-            row_of(self.link(slot))
+            row_of(self.records.link(slot))
         } else {
             None
         };
         let row = match (self.continued(env, step.obs), overwritten_row) {
             (Some((newest, row)), _) => {
-                self.set_link(newest, 0);
+                self.records.set_link(newest, 0);
                 if let Some(old) = overwritten_row.filter(|&old| old != row) {
                     self.finals.give_back(old);
                 }
@@ -230,7 +198,8 @@ impl Rings {
         };
         row::copy(self.finals.row_mut(row), step.next_obs);
         let link = (row + 1) | if step.terminated { TERMINATED } else { 0 };
-        self.write(slot, step.obs, step.action, step.reward, link);
+        self.records
+            .write(slot, step.obs, step.action, step.reward, link);
         self.len += usize::from(ring.len < self.drawable);
         self.rings[env] = Ring {
             head: if ring.head + 1 == self.size {
@@ -276,7 +245,7 @@ impl Rings {
         } else {
             slot - 1
         };
-        (self.link(before) == 0).then_some(before)
+        (self.records.link(before) == 0).then_some(before)
     }
 
     /// The newest slot of a ring. O(1).
@@ -293,58 +262,9 @@ impl Rings {
             return None;
         }
         let newest = self.newest(env);
-        let row = row_of(self.link(newest))?;
+        let row = row_of(self.records.link(newest))?;
         let same = self.is_same(self.finals.row(row), obs);
         same.then_some((newest, row))
-    }
-
-    /// Write a record. O(its bytes).
-    pub(crate) fn write(&mut self, slot: u32, obs: &[u8], action: &[u8], reward: f32, link: u32) {
-        let start = slot as usize * self.stride;
-        let record = &mut self.records[start..start + self.stride];
-        let (front, tail) = record.split_at_mut(self.stride - 8);
-        row::copy(&mut front[..self.obs_bytes], obs);
-        row::copy(
-            &mut front[self.obs_bytes..self.obs_bytes + self.action_bytes],
-            action,
-        );
-        tail[..4].copy_from_slice(&reward.to_ne_bytes());
-        tail[4..].copy_from_slice(&link.to_ne_bytes());
-    }
-
-    /// A record whole: obs, action, padding, reward, link. O(1).
-    #[inline(always)]
-    pub(crate) fn record(&self, slot: u32) -> &[u8] {
-        let start = slot as usize * self.stride;
-        &self.records[start..start + self.stride]
-    }
-
-    /// Read a byte of every cache line that the transitions of these slots are in, unless caches hold them. O(slots).
-    ///
-    /// So little work stands between two reads that the processor has all the misses under way that it can have.
-    pub(crate) fn touch(&self, slots: &[u32]) {
-        if self.records.len() <= CACHED_BYTES {
-            return;
-        }
-        let last = self.records.len() - 1;
-        let reach = self.stride + self.obs_bytes - 1;
-        let stack = (self.frame_stack - 1) * self.stride;
-        let mut sum = 0_u8;
-        for &slot in slots {
-            let start = slot as usize * self.stride;
-            // Of a stack's frames, further apart than what the processor fetches by itself.
-            for place in (start.saturating_sub(stack)..start).step_by(TOUCH_BYTES) {
-                sum ^= self.records[place];
-            }
-            sum ^= self.records[start.min(last)] ^ self.records[(start + reach).min(last)];
-        }
-        std::hint::black_box(sum);
-    }
-
-    /// A slot's reward and link. O(1).
-    #[inline(always)]
-    pub(crate) fn reward_and_link(&self, slot: u32) -> (f32, u32) {
-        tail(self.record(slot))
     }
 
     /// The slot that a push lately took from those that can be drawn, leaving its frame in stacks. O(1).
@@ -353,16 +273,6 @@ impl Rings {
         let first = self.first(env);
         let before = first.checked_sub(1).unwrap_or(self.size - 1);
         is_kept.then_some(env as u32 * self.size + before)
-    }
-
-    #[inline(always)]
-    pub(crate) fn link(&self, slot: u32) -> u32 {
-        self.reward_and_link(slot).1
-    }
-
-    fn set_link(&mut self, slot: u32, link: u32) {
-        let end = (slot as usize + 1) * self.stride;
-        self.records[end - 4..end].copy_from_slice(&link.to_ne_bytes());
     }
 
     /// The ring that a slot belongs to, and its position there. O(1).
@@ -400,22 +310,4 @@ impl Rings {
         };
         Some(env as u32 * self.size + position)
     }
-}
-
-/// A record's last 8 bytes: reward and link. O(1).
-#[inline(always)]
-pub(crate) fn tail(record: &[u8]) -> (f32, u32) {
-    // Two chunks and not eight bytes: those would be loaded one by one.
-    let tail = record.last_chunk::<8>();
-    let halves = tail.and_then(|tail| Some((tail.first_chunk()?, tail.last_chunk()?)));
-    let Some((&reward, &link)) = halves else {
-        unreachable!()
-    };
-    (f32::from_ne_bytes(reward), u32::from_ne_bytes(link))
-}
-
-/// The row of the side store that a link names. O(1).
-#[inline(always)]
-pub(crate) fn row_of(link: u32) -> Option<u32> {
-    (link & !TERMINATED).checked_sub(1)
 }
