@@ -1,4 +1,4 @@
-//! `acro._rust.Acrobots`, and the motion of single acrobots.
+//! `acro._rust.Acrobots`, and single steps of the physics.
 
 use acro_acrobot::{Acrobots, Autoreset, EnvState, Error, OBSERVATION_SIZE, Outcome, Pcg64, State};
 use numpy::PyUntypedArray;
@@ -67,7 +67,7 @@ impl PyAcrobots {
     }
 
     fn step<'py>(&self, py: Python<'py>, actions: &Bound<'py, PyAny>) -> PyResult<Stepped<'py>> {
-        // Others are converted in Python, which knows better what to say of them.
+        // Python converts other actions, where error messages are better.
         let plain = actions.cast::<PyUntypedArray>().ok();
         let plain = plain.filter(|array| array.ndim() == 1);
         let Some(actions) = plain.filter(|array| is_plain(array, &numpy::dtype::<i64>(py))) else {

@@ -1,4 +1,4 @@
-//! What Python gives the memory's methods, as Rust takes it.
+//! Converts the arguments of the memory's methods from Python to Rust.
 
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ pub(crate) fn beta_of(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     number("beta", "a number from 0 to 1", value)
 }
 
-/// Gymnasium's names for what pads a stack.
+/// A stack's padding by Gymnasium's names.
 const RESET: &str = "reset";
 const ZERO: &str = "zero";
 
@@ -50,7 +50,7 @@ pub(crate) fn padding_name(padding: Padding) -> &'static str {
     }
 }
 
-/// Rewards as the memory keeps them, or as Gymnasium's vector environments give them.
+/// Rewards as float32, as the memory stores them, or as float64, as Gymnasium's vector environments return them.
 pub(crate) enum Rewards<'py> {
     Float32(Bound<'py, PyUntypedArray>),
     Float64(Bound<'py, PyUntypedArray>),
@@ -82,7 +82,7 @@ impl<'py> Rewards<'py> {
     }
 }
 
-/// `indices` as a plain array of int64, of whatever shape it has.
+/// `indices` as a plain array of int64, of any shape.
 pub(crate) fn index_array<'py>(
     indices: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
@@ -96,7 +96,7 @@ pub(crate) fn index_array<'py>(
     };
     let ints = numpy::dtype::<i64>(py);
     if array.len() == 0 {
-        // NumPy takes an empty list for floats.
+        // NumPy makes a float array of an empty list.
         return Ok(Output::new(ints, array.shape(), &[])?.into_array());
     }
     plain_array("indices", &array, &ints, array.shape(), &[])

@@ -1,10 +1,10 @@
-//! The bytes of NumPy arrays: the one place with unsafe code.
+//! The bytes of NumPy arrays; the only file with unsafe code.
 //!
-//! What it earns: rows are of any dtype, but the safe borrows of the numpy crate know one element type at compile
-//! time, and lock a global table twice for each array, about 100 ns; a sample of 256 transitions takes 4 µs in all.
-//! And new arrays are not cleared before they are written: with images that would be a second pass over all bytes.
+//! Why: rows can have any dtype, but the numpy crate's safe borrows need one element type at compile time and lock a
+//! global table twice for each array, about 100 ns, while a whole sample of 256 transitions takes 4 µs. New arrays
+//! also need not be cleared before they are written, which for images would be a second pass over all bytes.
 //!
-//! Miri knows neither CPython nor NumPy; `make memcheck` runs the memory's tests under valgrind instead.
+//! Miri supports neither CPython nor NumPy; `make memcheck` runs the memory's tests under valgrind instead.
 
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -23,14 +23,14 @@ use crate::lists::with_room;
 /// The most axes that NumPy 1 allows.
 pub(crate) const MAX_AXES: usize = 32;
 
-/// Whether the array's bytes are rows of this dtype, in C order and aligned.
+/// Whether the array has this dtype and is aligned and in C order.
 pub(crate) fn is_plain(array: &Bound<'_, PyUntypedArray>, dtype: &Bound<'_, PyArrayDescr>) -> bool {
     let found = array.dtype();
     has_flags(array, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
         && (found.is(dtype) || is_equivalent(&found, dtype))
 }
 
-/// As `is_equiv_to`, which asks NumPy even to tell float32 from float64.
+/// Like `is_equiv_to`, which calls NumPy even for float32 and float64.
 fn is_equivalent(found: &Bound<'_, PyArrayDescr>, dtype: &Bound<'_, PyArrayDescr>) -> bool {
     found.kind() == dtype.kind() && found.itemsize() == dtype.itemsize() && found.is_equiv_to(dtype)
 }
@@ -44,10 +44,10 @@ fn has_flags(array: &Bound<'_, PyUntypedArray>, flags: c_int) -> bool {
     unsafe { (*array.as_array_ptr()).flags & flags == flags }
 }
 
-/// Whether the array has one owner and no weak reference, so that whoever has this reference is the only one.
+/// Whether the array has one owner and no weak reference, so that nothing else can reach it.
 #[expect(unsafe_code, reason = "the crate does not count references")]
 pub(crate) fn is_unshared(array: &Bound<'_, PyUntypedArray>) -> bool {
-    // SAFETY: the pointers are those of a live array, and the interpreter is held: nobody counts meanwhile.
+    // SAFETY: the pointers are those of a live array; the interpreter is held, so its reference count cannot change.
     unsafe {
         pyo3::ffi::Py_REFCNT(array.as_ptr()) == 1 && (*array.as_array_ptr()).weakreflist.is_null()
     }
@@ -55,9 +55,9 @@ pub(crate) fn is_unshared(array: &Bound<'_, PyUntypedArray>) -> bool {
 
 /// The bytes of an array in C order.
 ///
-/// The thread holds the interpreter and runs no Python code as long as the slice lives, so no other Python thread
-/// writes to the array. (One that writes without the interpreter, in a loop of NumPy's or in other native code, races
-/// with every reader of that array; not to do so is its owner's part.)
+/// The thread holds the interpreter and runs no Python code while the slice lives, so no other Python thread writes to
+/// the array. (Native code that writes without the interpreter races with every reader of that array; its owner must
+/// prevent that.)
 #[expect(unsafe_code, reason = "rows are of any dtype")]
 pub(crate) fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [u8] {
     assert!(
@@ -68,8 +68,8 @@ pub(crate) fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [u8] {
     if length == 0 {
         return &[];
     }
-    // SAFETY: an array in C order owns `length` initialised bytes from `data` on, and lives as long as `array`. Nobody
-    // writes to them meanwhile: the interpreter is held (the module says `gil_used`), as said above.
+    // SAFETY: an array in C order owns `length` initialised bytes from `data` on, and lives as long as `array`. Nothing
+    // writes to them in the meantime: the interpreter is held (the module says `gil_used`), see above.
     unsafe { std::slice::from_raw_parts((*array.as_array_ptr()).data.cast::<u8>(), length) }
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn bytes<'a>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [u8] {
 #[expect(unsafe_code, reason = "a borrow of the crate locks twice")]
 pub(crate) fn numbers<'a, T: Number>(array: &'a Bound<'_, PyUntypedArray>) -> &'a [T] {
     debug_assert!(is_plain(array, &numpy::dtype::<T>(array.py())));
-    // SAFETY: every bit pattern is a value of a `Number`; the bytes that are not aligned for it are left aside.
+    // SAFETY: every bit pattern is a value of a `Number`; unaligned bytes are not in the slice.
     let (before, numbers, after) = unsafe { bytes(array).align_to::<T>() };
     assert!(
         before.is_empty() && after.is_empty(),
@@ -94,10 +94,10 @@ pub(crate) fn numbers<'a, T: Number>(array: &'a Bound<'_, PyUntypedArray>) -> &'
 pub(crate) fn flags<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Cow<'a, [bool]>> {
     debug_assert!(is_plain(array, &numpy::dtype::<bool>(array.py())));
     let bytes = bytes(array);
-    // A view of other bytes as bools may hold any.
+    // A view of other bytes as bools may have any values.
     if bytes.iter().all(|&byte| byte <= 1) {
-        // SAFETY: a bool has the size of a byte, 0 and 1 are its values, and no byte has another; as in `bytes`, the
-        // interpreter is held, so none gets another.
+        // SAFETY: a bool has the size of a byte, its values are 0 and 1, and no byte has another value; as in `bytes`,
+        // the interpreter is held, so this cannot change.
         return Ok(Cow::Borrowed(unsafe {
             std::slice::from_raw_parts(bytes.as_ptr().cast::<bool>(), bytes.len())
         }));
@@ -107,7 +107,7 @@ pub(crate) fn flags<'a>(array: &'a Bound<'_, PyUntypedArray>) -> PyResult<Cow<'a
     Ok(Cow::Owned(flags))
 }
 
-/// A new array of this shape with these elements; MemoryError where there is no room for it.
+/// A new array of this shape with these elements; a MemoryError if there is not enough memory.
 pub(crate) fn array_of<'py, T: Element + Copy>(
     py: Python<'py>,
     shape: &[usize],
@@ -120,17 +120,17 @@ pub(crate) fn array_of<'py, T: Element + Copy>(
     Ok(array.into_array())
 }
 
-/// What `numbers` may be asked for.
+/// The element types of `numbers`.
 pub(crate) trait Number: Element + Copy {}
 impl Number for i64 {}
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// An array in C order that a call writes: a new one, or one that the caller brings.
+/// An array in C order that a call writes: a new one, or the caller's.
 pub(crate) struct Output<'py>(Bound<'py, PyUntypedArray>);
 
 impl<'py> Output<'py> {
-    /// A new array of shape `(*leading, *row)`, every byte of which is yet to be written.
+    /// A new array of shape `(*leading, *row)`; all bytes must be written.
     #[expect(
         unsafe_code,
         reason = "an array of a dtype that is known at run time has no safe constructor"
@@ -145,8 +145,8 @@ impl<'py> Output<'py> {
         for (length, &asked) in shape[..axes].iter_mut().zip(leading.iter().chain(row)) {
             *length = asked as npy_intp;
         }
-        // SAFETY: `shape` holds `axes` lengths; the call takes over the reference to the dtype that it is given, and
-        // returns an array of its own or null with an exception set.
+        // SAFETY: `shape` has `axes` lengths; the call owns the reference to the dtype from now on, and returns a new
+        // array, or null with an exception set.
         let array = unsafe {
             let array = PY_ARRAY_API.PyArray_Empty(
                 py,
@@ -160,7 +160,7 @@ impl<'py> Output<'py> {
         Ok(Self(array))
     }
 
-    /// The caller's array, if it is a plain one of this dtype that may be written; its shape is the caller's to check.
+    /// The caller's array, if it is a plain writable one of this dtype; the shape is checked elsewhere.
     pub(crate) fn of_caller(
         array: &Bound<'py, PyUntypedArray>,
         dtype: &Bound<'py, PyArrayDescr>,
@@ -169,12 +169,12 @@ impl<'py> Output<'py> {
         usable.then(|| Self(array.clone()))
     }
 
-    /// Another owner of it, to write it again later; none for more than so many bytes.
+    /// Another owner of the array, to write it again later; none for more than `most_bytes`.
     pub(crate) fn to_keep(&self, most_bytes: usize) -> Option<Py<PyUntypedArray>> {
         (self.nbytes() <= most_bytes).then(|| self.0.clone().unbind())
     }
 
-    /// Where its bytes are, as numbers.
+    /// The addresses of its bytes.
     #[expect(unsafe_code, reason = "rows are of any dtype")]
     pub(crate) fn addresses(&self) -> Range<usize> {
         // SAFETY: the pointer is that of a live array.
@@ -182,19 +182,19 @@ impl<'py> Output<'py> {
         start..start + self.nbytes()
     }
 
-    /// Its bytes, to be written; they may hold values, which only writing replaces.
+    /// Its bytes, for writing; they may have values already.
     ///
-    /// No two outputs of one call share bytes, and while a slice lives no Python code runs that could reach an array
-    /// of the caller's.
+    /// No two outputs of a call share bytes, and no Python code that could reach the caller's arrays runs while a slice
+    /// lives.
     #[expect(unsafe_code, reason = "rows are of any dtype")]
     pub(crate) fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
         let length = self.nbytes();
-        // SAFETY: the array owns or lends `length` bytes that may be written, and nobody else reaches them: a new
-        // array is given away only by `into_array`, and one of the caller's is written while the interpreter is held.
+        // SAFETY: the array has `length` writable bytes, and nothing else reaches them: a new array is only given away
+        // by `into_array`, and the caller's is written while the interpreter is held.
         unsafe { std::slice::from_raw_parts_mut((*self.0.as_array_ptr()).data.cast(), length) }
     }
 
-    /// Its elements of the array's dtype, to be written.
+    /// Its elements, for writing.
     #[expect(
         unsafe_code,
         reason = "the crate has no slice of elements that are yet to be written"
@@ -204,7 +204,7 @@ impl<'py> Output<'py> {
             self.0.dtype().is_equiv_to(&numpy::dtype::<T>(self.0.py())),
             "elements are of the array's dtype"
         );
-        // SAFETY: a `MaybeUninit` may hold any bytes.
+        // SAFETY: a `MaybeUninit` may have any bytes.
         let (before, elements, after) = unsafe { self.bytes().align_to_mut::<MaybeUninit<T>>() };
         assert!(
             before.is_empty() && after.is_empty(),
@@ -213,7 +213,7 @@ impl<'py> Output<'py> {
         elements
     }
 
-    /// The array, every byte of which was written.
+    /// The array, after all bytes were written.
     pub(crate) fn into_array(self) -> Bound<'py, PyUntypedArray> {
         self.0
     }

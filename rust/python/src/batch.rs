@@ -1,4 +1,4 @@
-//! From a batch's shape to its arrays.
+//! The arrays of a batch.
 
 use std::mem::MaybeUninit;
 
@@ -16,10 +16,10 @@ use crate::convert::{describe, has_shape, number};
 use crate::rows::Rows;
 use crate::spare::{COLUMNS, Spare};
 
-/// Batches and states of more bytes than this are copied while other Python threads run.
+/// Batches and states of more bytes than this are copied without the interpreter, so that other threads can run.
 pub(crate) const DETACH_BYTES: usize = 256 << 10;
 
-/// A `Batch`'s fields, in their order.
+/// The fields of a `Batch`, in order.
 pub(crate) const FIELDS: [&str; COLUMNS] = [
     "obs",
     "actions",
@@ -38,7 +38,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// What `sample` was asked for: an int, or a pair of ints whose first may be 0.
+    /// The `batch_size` of `sample`: an int, or a pair of ints whose first may be 0.
     pub(crate) fn of_batch_size(batch_size: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (rounds, batch) = if let Ok(batch) = batch_size.extract::<i64>() {
             (None, batch)
@@ -94,7 +94,7 @@ impl Shape {
     }
 }
 
-/// An int of the caller's, of at least so much.
+/// An int argument, at least `least`.
 pub(crate) fn at_least(name: &str, least: i64, found: &Bound<'_, PyAny>) -> PyResult<usize> {
     let kind = format!("an int from {least} to 2**63 - 1");
     checked(name, least, number(name, &kind, found)?)
@@ -108,7 +108,7 @@ pub(crate) fn checked(name: &str, least: i64, found: i64) -> PyResult<usize> {
         .ok_or_else(message)
 }
 
-/// Columns whose elements are yet to be written.
+/// Columns whose elements must be written.
 type Unwritten<'a> =
     Columns<'a, MaybeUninit<u8>, MaybeUninit<f32>, MaybeUninit<bool>, MaybeUninit<i64>>;
 
@@ -122,12 +122,12 @@ pub(crate) struct Arrays<'py> {
     terminated: Output<'py>,
     indices: Output<'py>,
     weights: Option<Output<'py>>,
-    /// The batch that they are of, where the caller brought it.
+    /// The caller's batch, if the arrays are its.
     batch: Option<Bound<'py, PyAny>>,
 }
 
 impl<'py> Arrays<'py> {
-    /// Arrays of no batch that anybody holds, or those of `out`.
+    /// New arrays, those of an earlier batch that nothing refers to any more, or those of `out`.
     pub(crate) fn new(
         py: Python<'py>,
         spare: &Spare,
@@ -160,8 +160,8 @@ impl<'py> Arrays<'py> {
         Ok(arrays)
     }
 
-    /// Call `write` with the columns and the weights, and whether it may let other threads run; if it succeeds it has
-    /// written all of them.
+    /// Call `write` with the columns, the weights, and whether it may let other threads run. If it succeeds, it must
+    /// have written all elements.
     pub(crate) fn write(
         &mut self,
         write: impl FnOnce(Unwritten<'_>, Option<&mut [MaybeUninit<f32>]>, bool) -> PyResult<()>,
@@ -177,11 +177,11 @@ impl<'py> Arrays<'py> {
         };
         let weights = self.weights.as_mut().map(Output::elements);
         let large = 2 * columns.obs.len() + columns.actions.len() > DETACH_BYTES;
-        // Other threads know the caller's arrays.
+        // Other threads may use the caller's arrays.
         write(columns, weights, large && self.batch.is_none())
     }
 
-    /// The `Batch` of these arrays, all of them written.
+    /// The `Batch` of these arrays, after all were written.
     pub(crate) fn into_batch(
         self,
         py: Python<'py>,
@@ -203,7 +203,7 @@ impl<'py> Arrays<'py> {
             self.indices.into_array(),
             self.weights.map(Output::into_array),
         );
-        // A named tuple's own constructor is Python code; its base's takes all fields at once.
+        // A named tuple's own constructor is Python code; its base class's is faster.
         tuple_new.call1((kind, columns))
     }
 
@@ -232,7 +232,7 @@ impl<'py> Arrays<'py> {
 /// What makes a batch that can be written.
 const ADVICE: &str = "use a batch that this memory returned for the same batch_size";
 
-/// The array at one place of a batch that the caller brings.
+/// One of the arrays of the caller's batch.
 fn of_caller<'py>(
     place: usize,
     value: &Bound<'py, PyAny>,

@@ -1,4 +1,4 @@
-//! Arrays that are borrowed as they are: no conversion, no copy.
+//! Borrows arrays without conversion or copy.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{Number, is_plain};
 
-/// An array of `width` numbers for each place of its leading axes; the row's own axes are as they like.
+/// An array with `width` numbers for each index of its leading axes; the row's own axes may be any.
 pub(crate) fn column<'py, T: Number>(
     name: &str,
     value: &Bound<'py, PyAny>,
@@ -58,7 +58,7 @@ pub(crate) fn wrong_shape(name: &str, found: &[usize], expected: &str) -> PyErr 
     PyValueError::new_err(format!("{name} must have shape {expected}, got {found}"))
 }
 
-/// A shape as Python writes it.
+/// A shape in Python's notation.
 pub(crate) fn describe(lengths: impl Iterator<Item = usize>) -> String {
     let lengths: Vec<_> = lengths.map(|length| length.to_string()).collect();
     match &lengths[..] {
@@ -79,15 +79,15 @@ pub(crate) fn in_use(name: &str, error: &BorrowError) -> PyErr {
     })
 }
 
-/// Where numbers lie.
+/// The addresses of numbers.
 pub(crate) fn place<T>(numbers: &[T]) -> Range<usize> {
     let range = numbers.as_ptr_range();
     range.start.addr()..range.end.addr()
 }
 
-/// Check that nothing of `changed` shares memory with another of it, or with anything of `read`.
+/// Check that no array in `changed` shares memory with another one there or in `read`.
 ///
-/// The numpy crate finds only what has a common base, which arrays made from two tensors have not.
+/// The numpy crate only compares arrays with a common base, which arrays from two tensors do not have.
 pub(crate) fn check_apart(
     changed: &[(&str, Range<usize>)],
     read: &[(&str, Range<usize>)],

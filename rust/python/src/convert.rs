@@ -1,4 +1,4 @@
-//! From what Python gives to the plain arrays that the cores take.
+//! Converts Python's values to plain arrays.
 
 use numpy::prelude::*;
 use numpy::{PyArrayDescr, PyUntypedArray};
@@ -10,10 +10,10 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::arrays::is_plain;
 
-/// `value` as an array of this dtype and of shape `(*leading, *row)` in C order: itself where it is one, else a converted copy.
+/// `value` as an array of this dtype and shape `(*leading, *row)` in C order: itself if it is one, else a copy.
 ///
-/// Conversions keep values: within a kind (float64 to float32 may round) or to a richer kind, and between integers
-/// where every value fits.
+/// Conversions keep values: to the same kind (float64 to float32 may round) or a wider one, and between integers if
+/// every value fits.
 pub(crate) fn plain_array<'py>(
     name: &str,
     value: &Bound<'py, PyAny>,
@@ -82,7 +82,7 @@ fn converted<'py>(
     Ok(plain.cast_into()?)
 }
 
-/// A number of the caller's, with a sentence where it is none or out of every range.
+/// A number argument; an error if it is not a number or out of any range.
 pub(crate) fn number<'py, T>(name: &str, kind: &str, value: &Bound<'py, PyAny>) -> PyResult<T>
 where
     T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
@@ -101,13 +101,13 @@ where
     })
 }
 
-/// A value in an error: its repr, or its type where that has none.
+/// A value for an error message: its repr, or its type if the repr fails.
 pub(crate) fn describe(value: &Bound<'_, PyAny>) -> String {
     let described = value.repr().or_else(|_| value.get_type().repr());
     described.map_or_else(|_| "something else".to_owned(), |text| text.to_string())
 }
 
-/// Whether the dtype's values are whole numbers or truth values.
+/// Whether the dtype is an integer or bool.
 fn is_whole(dtype: &Bound<'_, PyArrayDescr>) -> bool {
     matches!(dtype.kind(), b'b' | b'i' | b'u')
 }
@@ -118,7 +118,7 @@ pub(crate) fn has_shape(
     leading: &[usize],
     row: &[usize],
 ) -> bool {
-    // Lengths one by one: comparing slices of one or two lengths costs a call each.
+    // Compared one by one: comparing slices would be a call each.
     let found = array.shape();
     found.len() == leading.len() + row.len()
         && found

@@ -18,8 +18,8 @@ mod state;
 
 /// The extension module `acro._rust`.
 ///
-/// It needs the interpreter's lock: arrays of the caller's are borrowed while it is held, which keeps other Python
-/// threads from writing to them. A free-threaded Python turns the lock on when it imports this module.
+/// It needs the GIL: the caller's arrays are borrowed while it is held, so that no other Python thread writes to them.
+/// A free-threaded Python turns the GIL on when it imports this module.
 #[pyo3::pymodule(gil_used = true)]
 mod _rust {
     use pyo3::prelude::*;
@@ -31,7 +31,7 @@ mod _rust {
     #[pymodule_export]
     use crate::replay::PyReplayMemory;
 
-    /// The workspace's version, the build profile, and a warning when this is a debug build.
+    /// Add the workspace's version and the build profile; warn if this is a debug build.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         if cfg!(debug_assertions) {

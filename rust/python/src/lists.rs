@@ -1,4 +1,4 @@
-//! Lists with room that is asked for: where there is none, a call raises and the process goes on.
+//! Lists with checked allocation: without enough memory a call raises, instead of ending the process.
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
@@ -10,14 +10,14 @@ where
 {
     let mut list = with_room(values.len()?)?;
     for value in values.try_iter()? {
-        // The list may be another one by now.
+        // Python code may have changed the list by now.
         list.try_reserve(1).map_err(|_| no_room(1))?;
         list.push(value?.extract()?);
     }
     Ok(list)
 }
 
-/// An empty list with room for `len` elements.
+/// An empty list with capacity for `len` elements.
 pub(crate) fn with_room<T>(len: usize) -> PyResult<Vec<T>> {
     let mut list = Vec::new();
     list.try_reserve_exact(len)

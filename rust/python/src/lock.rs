@@ -1,4 +1,4 @@
-//! What several threads share: one at a time, and whole in a forked child.
+//! Values that threads share: one thread at a time, and consistent in a forked child.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 /// No Python code runs while it is locked: a thread that waits for the lock may hold the interpreter.
 pub(crate) struct Shared<T> {
     value: Mutex<T>,
-    /// What it is, for the error of a broken one.
+    /// What the value is, for the error message of a poisoned lock.
     name: &'static str,
 }
 
@@ -23,13 +23,13 @@ impl<T: Send> Shared<T> {
         Self { value, name }
     }
 
-    /// Lock it; an error where an earlier call panicked in the middle.
+    /// Lock it; an error if an earlier call panicked.
     #[inline]
     pub(crate) fn lock(&self) -> PyResult<MutexGuard<'_, T>> {
         self.value.lock().map_err(|_| broken(self.name))
     }
 
-    /// Call `work` with the value while other Python threads run, if `detach`, or else as it is.
+    /// Call `work` with the value, without the interpreter if `detach`.
     pub(crate) fn with<R: Send>(
         &self,
         py: Python<'_>,
@@ -56,7 +56,7 @@ fn broken(name: &str) -> PyErr {
 
 /// Calls that run without the interpreter.
 static DETACHED: AtomicUsize = AtomicUsize::new(0);
-/// Whether a fork is about to happen, which waits for them and lets no other begin.
+/// Whether a fork is about to happen: it waits for these calls, and no other may begin.
 static FORKING: AtomicBool = AtomicBool::new(false);
 
 /// Counts a call among [`DETACHED`] until it is dropped.
@@ -81,7 +81,7 @@ impl Drop for Detached {
     }
 }
 
-/// Wait until no call runs without the interpreter: a child would find its lock held for ever.
+/// Wait until no call runs without the interpreter: in the child, its lock would stay locked for ever.
 ///
 /// The thread that forks holds the interpreter, so no other call can hold a lock then.
 #[pyfunction]
@@ -97,14 +97,14 @@ fn after_fork_in_parent() {
     FORKING.store(false, SeqCst);
 }
 
-/// Only the thread that forked lives on; others that were about to begin a call do not.
+/// Only the thread that forked exists in the child; others that were about to begin a call do not.
 #[pyfunction]
 fn after_fork_in_child() {
     DETACHED.store(0, SeqCst);
     FORKING.store(false, SeqCst);
 }
 
-/// Have Python call these around each of its forks, where the system has any.
+/// Register these with Python for its forks, on systems that fork.
 pub(crate) fn watch_forks(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let Some(register) = py.import("os")?.getattr_opt("register_at_fork")? else {

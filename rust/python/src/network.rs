@@ -215,9 +215,9 @@ impl PyNetwork {
         let td_errors = PyArray2::zeros(py, [rounds, size], false);
         let mut new = td_errors.readwrite();
         let new = new.as_slice_mut()?;
-        // The slices stay good without the interpreter's lock: this call holds a reference to each array, and an array
-        // that is held does not move. That no other thread touches them meanwhile is what the caller promises; where
-        // one comes through the numpy crate, as through this class, it is refused.
+        // The slices stay valid without the interpreter: this call holds a reference to each array, and an array in use
+        // does not move. The caller promises that no other thread uses them in the meantime; uses through the numpy
+        // crate, such as this class, are refused.
         let stats = py
             .detach(|| lock(&self.learner).round(&mut state, &batch, &rule, before, new))
             .map_err(to_py_err)?;
@@ -231,7 +231,7 @@ impl PyNetwork {
         column(name, value, &[self.shape.num_parameters()], 1)
     }
 
-    /// Parameters, or what there is one of for each.
+    /// The parameters, or an array of the same size.
     fn changed<'py>(
         &self,
         name: &str,
@@ -263,7 +263,7 @@ impl PyNetwork {
     }
 }
 
-/// Check that what is changed shares no memory with anything else.
+/// Check that the changed arrays share no memory with other arrays.
 fn check_state_apart(state: &State<'_>, batch: &Batch<'_>) -> PyResult<()> {
     let changed = [
         ("parameters", place(state.parameters)),
@@ -302,7 +302,7 @@ fn count(name: &str, least: i64, found: i64) -> PyResult<u64> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic leaves behind is only memory to work in.
+    // A panic only leaves working memory behind.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -28,12 +28,12 @@ pub(crate) struct PyReplayMemory {
     alpha: Option<f64>,
     frame_stack: Option<usize>,
     padding: Padding,
-    /// What is pushed.
+    /// The shape and dtype of pushed observations.
     frame: Rows,
-    /// What is given out: frames, or stacks of them.
+    /// The shape and dtype of drawn observations, frames or stacks.
     obs: Rows,
     action: Rows,
-    /// The named tuple that batches are.
+    /// The class `Batch`, a named tuple.
     batch: Py<PyType>,
     spare: Spare,
 }
@@ -104,7 +104,7 @@ impl PyReplayMemory {
         })
     }
 
-    /// Remember one transition of environment `env`.
+    /// Store one transition of environment `env`.
     #[pyo3(signature = (obs, action, reward, next_obs, terminated, truncated=false, *, env=0))]
     #[expect(clippy::too_many_arguments, reason = "a transition's fields")]
     fn push(
@@ -132,7 +132,7 @@ impl PyReplayMemory {
         self.memory.lock()?.push(env, &step).map_err(to_py_err)
     }
 
-    /// Remember one transition of every environment, or those of `envs`, in order.
+    /// Store one transition of every environment, or of those in `envs`, in order.
     #[pyo3(signature = (obs, actions, rewards, next_obs, terminated, truncated, *, envs=None))]
     #[expect(clippy::too_many_arguments, reason = "a transition's fields")]
     fn extend(
@@ -172,7 +172,7 @@ impl PyReplayMemory {
         self.memory.lock()?.extend(&steps).map_err(to_py_err)
     }
 
-    /// Draw transitions at random.
+    /// Draw random transitions.
     #[pyo3(signature = (batch_size, *, n_step=1, gamma=0.99, replace=true, beta=0.4, out=None))]
     fn sample<'py>(
         &self,
@@ -215,7 +215,7 @@ impl PyReplayMemory {
         arrays.into_batch(py, &self.batch)
     }
 
-    /// Return the transitions that these `indices` of earlier batches name, without weights.
+    /// Return the transitions with these `indices` of earlier batches, without weights.
     #[pyo3(signature = (indices, *, n_step=1, gamma=0.99))]
     fn gather<'py>(
         &self,
@@ -226,7 +226,7 @@ impl PyReplayMemory {
         let py = indices.py();
         let indices = index_array(indices)?;
         let shape = Shape::of_indices(indices.shape())?;
-        // A copy, since other threads may run during the call and write to the caller's array.
+        // A copy, since other threads may write to the caller's array during the call.
         let borrowed = numbers::<i64>(&indices);
         let mut asked = with_room(borrowed.len())?;
         asked.extend_from_slice(borrowed);
@@ -249,7 +249,7 @@ impl PyReplayMemory {
         arrays.into_batch(py, &self.batch)
     }
 
-    /// Return what an agent sees now that the environments show `obs`.
+    /// Return what the network sees when the environments show `obs`.
     fn latest<'py>(&self, obs: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
         let obs = self.frame.many("obs", obs, self.num_envs)?;
         let dtype = self.obs.dtype.bind(obs.py()).clone();
@@ -261,7 +261,7 @@ impl PyReplayMemory {
         Ok(stacks.into_array())
     }
 
-    /// Give transitions new priorities; return how many of `indices` were still there.
+    /// Set transitions' priorities; return how many of `indices` are still in the memory.
     fn update_priorities(
         &self,
         indices: &Bound<'_, PyAny>,
@@ -276,7 +276,7 @@ impl PyReplayMemory {
             .map_err(to_py_err)
     }
 
-    /// Forget every transition.
+    /// Remove all transitions.
     fn clear(&self) -> PyResult<()> {
         self.memory.lock()?.clear();
         Ok(())
@@ -359,7 +359,7 @@ impl PyReplayMemory {
 }
 
 impl PyReplayMemory {
-    /// `out` as the tuple of columns that a `Batch` is.
+    /// `out` as a tuple of columns.
     fn batch_of_caller<'a, 'py>(
         &self,
         out: &'a Bound<'py, PyAny>,
@@ -374,7 +374,7 @@ impl PyReplayMemory {
     }
 }
 
-/// The exception that says what a core error says.
+/// The Python exception for an error of the core.
 fn to_py_err(error: Error) -> PyErr {
     let how = match error {
         Error::TooFew { .. } | Error::TooFewPriorities { .. } => ": replace=True",

@@ -1,4 +1,4 @@
-//! What one row of a column is, and the arrays that hold such rows.
+//! The rows of a column, and arrays of such rows.
 
 use numpy::prelude::*;
 use numpy::{PyArrayDescr, PyUntypedArray};
@@ -22,7 +22,7 @@ impl Rows {
         shape: Vec<usize>,
         dtype: &Bound<'_, PyArrayDescr>,
     ) -> PyResult<Self> {
-        // Two axes are a batch's own.
+        // Two axes are those of a batch.
         if shape.len() > MAX_AXES - 2 {
             let message = format!(
                 "{name} must have at most {} axes, got {}",
@@ -57,7 +57,7 @@ impl Rows {
         plain_array(name, value, self.dtype.bind(value.py()), &[], &self.shape)
     }
 
-    /// So many rows.
+    /// Several rows.
     pub(crate) fn many<'py>(
         &self,
         name: &str,

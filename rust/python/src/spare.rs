@@ -1,4 +1,4 @@
-//! Arrays of earlier batches that nobody holds any more.
+//! Arrays of earlier batches that can be reused.
 
 use std::sync::Mutex;
 
@@ -10,21 +10,21 @@ use crate::convert::has_shape;
 
 /// Of a batch.
 pub(crate) const COLUMNS: usize = 8;
-/// Two, since the batch before is usually held until the next one is there.
+/// Two, since the batch before is usually in use until the next one exists.
 const BATCHES: usize = 2;
-/// Larger arrays are given back at once: there the copy takes the time, and the memory counts.
+/// Larger arrays are freed at once: for them the copy takes the time, and memory matters.
 const MOST_BYTES: usize = 1 << 20;
 
 type Kept = [[Option<Py<PyUntypedArray>>; BATCHES]; COLUMNS];
 
-/// The columns of the last few batches, to be written again: making seven arrays costs as much as filling them.
+/// The columns of the last few batches, for reuse: making seven arrays takes as long as filling them.
 ///
-/// An array is written again only if this is its last owner: views, tensors and buffers of it own it too.
+/// An array is only reused if this is its last owner; its views, tensors and buffers own it too.
 #[derive(Default)]
 pub(crate) struct Spare(Mutex<Kept>);
 
 impl Spare {
-    /// An array of shape `(*leading, *row)` for a field of a batch, every byte of which is yet to be written.
+    /// An array of shape `(*leading, *row)` for a field of a batch; all bytes must be written.
     pub(crate) fn output<'py>(
         &self,
         field: usize,
@@ -33,7 +33,7 @@ impl Spare {
         row: &[usize],
     ) -> PyResult<Output<'py>> {
         let py = dtype.py();
-        // It is locked for a moment and with the interpreter; a thread that finds it locked does without.
+        // Locked briefly and with the interpreter; a thread that finds it locked makes a new array.
         let Ok(mut kept) = self.0.try_lock() else {
             return Output::new(dtype, leading, row);
         };
@@ -44,7 +44,7 @@ impl Spare {
                 .is_none_or(|array| is_unshared(array.bind(py)))
         };
         let Some(place) = places.iter_mut().find(unshared) else {
-            // Batches that are kept for long must not keep their places.
+            // Batches that are kept for long must not occupy places.
             let output = Output::new(dtype, leading, row)?;
             places.rotate_left(1);
             places[BATCHES - 1] = output.to_keep(MOST_BYTES);

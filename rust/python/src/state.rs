@@ -1,4 +1,4 @@
-//! A memory's state as a dict of arrays, and back.
+//! Converts a memory's state to a dict of arrays, and back.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 use crate::arrays::{bytes, flags, numbers};
 use crate::convert::plain_array;
 
-/// Each column as an array of one axis; rows of observations and actions as bytes.
+/// Each column as an array with one axis; rows of observations and actions as bytes.
 pub(crate) fn to_columns<'py>(
     py: Python<'py>,
     state: State<'static>,
@@ -41,7 +41,7 @@ pub(crate) fn to_columns<'py>(
     Ok(columns)
 }
 
-/// Call `restore` with the state that these columns are; it borrows them.
+/// Call `restore` with the state in these columns, which it borrows.
 pub(crate) fn of_columns<'py>(
     columns: &Bound<'py, PyDict>,
     restore: impl FnOnce(&State<'_>) -> PyResult<()>,
@@ -52,7 +52,7 @@ pub(crate) fn of_columns<'py>(
         let array = columns.as_any().get_item(name)?;
         Ok::<_, PyErr>(array.cast_into::<PyUntypedArray>()?)
     };
-    // Plain ones, whatever their layout: borrowed where they are so already, else copied.
+    // As plain arrays: borrowed if they are plain already, else copied.
     let plain = |name: &str, dtype: &Bound<'py, PyArrayDescr>| {
         let array = column(name)?;
         plain_array(name, &array, dtype, array.shape(), &[])
