@@ -33,7 +33,7 @@ pub enum Error {
         /// How many are in the memory.
         found: usize,
     },
-    /// As [`Error::TooFew`], where only priorities above zero count.
+    /// Like [`Error::TooFew`], counting only priorities above zero.
     TooFewPriorities {
         /// How many were asked for.
         asked: usize,
@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// A priority is negative, infinite, not a number, or so large that sums of such would overflow.
     Priority {
-        /// Where in the list it stands.
+        /// Its index in the list.
         position: usize,
         /// The priority.
         found: f64,
@@ -86,13 +86,13 @@ pub enum Error {
     },
     /// The memory was made without priorities.
     NotPrioritized,
-    /// The bytes cannot be had.
+    /// There is not enough memory.
     OutOfMemory {
         /// What they are for.
         what: &'static str,
-        /// How many bytes were asked for.
+        /// How many bytes are needed.
         asked: u128,
-        /// How many bytes are available, where the system says.
+        /// How many bytes are available, if the system tells.
         available: Option<u64>,
     },
     /// A saved state contradicts itself, or does not fit this memory.

@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Where to begin
-//! [`Config`] makes a [`ReplayMemory`]; [`Step`] and [`Steps`] go in; a [`Draw`] says what comes out, as a [`Batch`]
-//! or into [`Columns`]. [`State`] is a memory's whole content. Errors change nothing.
+//! Make a [`ReplayMemory`] from a [`Config`]; push [`Step`] or [`Steps`]; sample with a [`Draw`], as a [`Batch`] or
+//! into [`Columns`]. [`State`] is a memory's whole state. A call that returns an error changes nothing.
 
 mod arguments;
 mod batch;

@@ -26,7 +26,7 @@ impl Rng {
         Self { state }
     }
 
-    /// A generator that goes on from a saved state. O(1).
+    /// A generator that continues from a saved state. O(1).
     ///
     /// # Errors
     /// [`Error::State`] for four zeros, from which the generator would only ever draw zeros.
@@ -39,7 +39,7 @@ impl Rng {
         Ok(Self { state })
     }
 
-    /// The state from which [`Rng::from_state`] goes on. O(1).
+    /// The state, for [`Rng::from_state`]. O(1).
     #[must_use]
     pub fn state(&self) -> [u64; 4] {
         self.state

@@ -1,21 +1,21 @@
-//! The stacks that agents act on.
+//! The current stacks, for acting.
 
 use crate::Error;
 use crate::memory::ReplayMemory;
 use crate::sampling::{Element, write_stack};
 
 impl ReplayMemory {
-    /// Write the stacks that an agent sees now that the environments show `frames`, one row each: those of open
-    /// episodes with the frames before, those of others padded. O(num_envs * frame_stack).
+    /// Write the stacks that a network sees when the environments show `frames`, one row for each. The frames before
+    /// are stored ones if the episode continues, else padding. O(num_envs * frame_stack).
     ///
-    /// An episode goes on where the frame is the `next_obs` of the environment's newest transition and that one did
-    /// not end it.
+    /// An episode continues if the frame is the `next_obs` of the environment's newest transition and that did not end
+    /// it.
     ///
     /// # Errors
-    /// [`Error::Length`] when there is not one frame for each environment.
+    /// [`Error::Length`] if there is not one frame for each environment.
     ///
     /// # Panics
-    /// `out` has not a stack for each environment.
+    /// `out` does not have a stack for each environment.
     pub fn latest_into<B: Element<u8>>(&self, frames: &[u8], out: &mut [B]) -> Result<(), Error> {
         let (bytes, stack) = (self.rings.records.obs_bytes, self.stack_bytes());
         self.check_length("obs", frames.len(), self.num_envs() * bytes)?;
@@ -28,13 +28,13 @@ impl ReplayMemory {
         Ok(())
     }
 
-    /// How many frames, the newest last, are given out as one observation. O(1).
+    /// The number of frames in a drawn observation, the newest last. O(1).
     #[must_use]
     pub fn frame_stack(&self) -> usize {
         self.rings.frame_stack
     }
 
-    /// The bytes of one observation as it is given out. O(1).
+    /// The bytes of a drawn observation. O(1).
     #[must_use]
     pub fn stack_bytes(&self) -> usize {
         self.rings

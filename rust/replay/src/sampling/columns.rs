@@ -1,8 +1,8 @@
-//! What a batch is written into.
+//! The columns that a batch is written to.
 
 use std::mem::MaybeUninit;
 
-/// Where a batch is written: one column per field, all of the same number of rows.
+/// Output for a batch: one column per field, all with the same number of rows.
 ///
 /// A call that succeeds has written every element, so elements may be `MaybeUninit`: new memory need not be cleared.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Columns<'a, Byte = u8, Float = f32, Flag = bool, Int = i64> {
     pub rewards: &'a mut [Float],
     /// Rows of the observations after the last of these steps.
     pub next_obs: &'a mut [Byte],
-    /// gamma to the number of these steps, or 0 where the last one terminated.
+    /// gamma^k for k steps, 0 where the last one terminated.
     pub discounts: &'a mut [Float],
     /// Whether the last of these steps terminated.
     pub terminated: &'a mut [Flag],
@@ -23,7 +23,7 @@ pub struct Columns<'a, Byte = u8, Float = f32, Flag = bool, Int = i64> {
     pub indices: &'a mut [Int],
 }
 
-/// An element that a value can be written to: one that holds a value already, or none yet.
+/// An element that a value can be written to, initialised or not.
 pub trait Element<T> {
     /// Write the value. O(1).
     fn put(&mut self, value: T);

@@ -1,4 +1,4 @@
-//! Which slots a batch is made of.
+//! Draws the slots of a batch.
 
 use std::collections::HashSet;
 
@@ -10,9 +10,9 @@ use crate::storage::{Rings, refusal, reserve, with_room};
 /// What needs the memory, for [`Error::OutOfMemory`].
 const DRAW: &str = "the draw";
 
-// Each function adds its slots to a list that has room for them.
+// Each function appends slots to a list with enough capacity.
 
-/// Add `batch` slots that can be drawn, each with the same probability, independent of each other. O(batch).
+/// Append `batch` drawable slots, uniformly and independently. O(batch).
 pub(crate) fn uniform(
     rings: &Rings,
     rng: &mut Rng,
@@ -28,9 +28,9 @@ pub(crate) fn uniform(
     Ok(())
 }
 
-/// Add `batch` slots that can be drawn, all different, every ordered choice with the same probability.
+/// Append `batch` different drawable slots, every ordered choice with the same probability.
 ///
-/// Expected O(batch), and O(len) when more than half of all is asked for.
+/// Expected O(batch); O(len) for more than half of all.
 pub(crate) fn distinct(
     rings: &Rings,
     rng: &mut Rng,
@@ -70,7 +70,7 @@ pub(crate) fn distinct(
     Ok(())
 }
 
-/// Add `batch` slots, each with a probability in proportion to its leaf. O(batch log slots).
+/// Append `batch` slots, each with a probability in proportion to its leaf. O(batch log slots).
 ///
 /// Stratified as Schaul et al. 2016 (appendix B.2.1) do: one draw from each `batch`-th part of the sum.
 pub(crate) fn proportional(
@@ -94,7 +94,7 @@ pub(crate) fn proportional(
     Ok(())
 }
 
-/// Add `batch` different slots, each drawn in proportion to the leaves of those not yet drawn.
+/// Append `batch` different slots, each drawn in proportion to the leaves of those not yet drawn.
 /// O(batch log slots).
 pub(crate) fn proportional_distinct(
     priorities: &mut Priorities,
@@ -102,7 +102,7 @@ pub(crate) fn proportional_distinct(
     batch: usize,
     slots: &mut Vec<u32>,
 ) -> Result<(), Error> {
-    // All room is asked for before the tree is changed; more than all slots cannot be taken.
+    // Everything is allocated before the tree is changed; more than all slots cannot be drawn.
     let room = batch.min(priorities.leaves().len());
     let mut taken = with_room(room, DRAW)?;
     let mut nodes = with_room(room, DRAW)?;
@@ -127,20 +127,19 @@ pub(crate) fn proportional_distinct(
     failure.map_or(Ok(()), Err)
 }
 
-/// How numbers from 0 to `len` map to the slots that can be drawn: ring after ring, in the order of the slots, or with
-/// stacks in that of time.
+/// Maps numbers from 0 to `len` to drawable slots: ring after ring, in the order of slots, or of time with stacks.
 struct Drawable<'a> {
     rings: &'a Rings,
     counts: Counts,
 }
 
-/// How many slots of each ring can be drawn.
+/// The number of drawable slots in each ring.
 enum Counts {
-    /// Every one.
+    /// All.
     All,
-    /// So many of each.
+    /// The same number in each.
     Alike(u32),
-    /// So many before those of each ring.
+    /// The numbers before each ring's.
     Mixed(Vec<u32>),
 }
 

@@ -1,17 +1,17 @@
-//! From slots to columns.
+//! Copies the transitions at slots to columns.
 
 use super::columns::{Columns, Element, copy};
 use super::stacks::copy_stacks;
 use crate::storage::{Rings, TERMINATED, row_of};
 
-/// A source of `next_obs` that is a row of the side store, and not a slot.
+/// Marks a source of `next_obs` as a row of the side store instead of a slot.
 const FINAL: u32 = 1 << 31;
 
 /// Write the transitions that start at `slots`, each of up to `n_step` steps. O(slots * n_step).
 ///
-/// `sources` is scratch with room for as many as there are slots. With stacks of frames the rows of observations are
-/// `frame_stack` frames, the newest last. Of a large memory the first pass touches every record with little work between, so that the
-/// processor has many cache misses under way at once; the copies then find their rows near.
+/// `sources` is scratch with capacity for all slots. With stacks, rows of observations are `frame_stack` frames, the
+/// newest last. In a large memory the first pass touches every record with little work between, so that the processor
+/// has many cache misses under way at once; the copies then find their rows in the cache.
 pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Element<i64>>(
     rings: &Rings,
     slots: &[u32],
@@ -72,7 +72,7 @@ pub(crate) fn gather<B: Element<u8>, F: Element<f32>, T: Element<bool>, I: Eleme
         written += 1;
     }
     assert_eq!(written, slots.len(), "every column has a row for each slot");
-    // Rows of common small sizes are moved in registers; a call of memcpy for each costs more than the move.
+    // Rows of common small sizes are copied in registers; calling memcpy for each takes longer than the copy.
     match rings.records.obs_bytes {
         _ if rings.frame_stack > 1 => copy_stacks(rings, slots, sources, obs, next_obs),
         4 => copy_obs::<4, B>(rings, slots, sources, obs, next_obs),

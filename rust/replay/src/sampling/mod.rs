@@ -1,4 +1,4 @@
-//! Which transitions a batch is made of, and how they get into its columns.
+//! Draws transitions and copies them to a batch's columns.
 
 mod columns;
 mod draw;

@@ -1,4 +1,4 @@
-//! Priorities and the tree that draws by them (Schaul et al. 2016, "Prioritized Experience Replay").
+//! Priorities, in a tree for drawing (Schaul et al. 2016, "Prioritized Experience Replay").
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use crate::storage::{Block, available_bytes};
 type Family = [f64; FAN_OUT];
 const FAN_OUT: usize = 8;
 
-/// For each slot its leaf, the priority to the power alpha, and above the leaves their sums and maxima.
+/// A tree with a leaf for each slot, its priority to the power alpha; the nodes above have sums and maxima.
 ///
 /// A parent is always computed from its children, never adjusted by a difference: no rounding adds up, and the
 /// same leaves make the same tree. The descent enters no child whose sum is 0, so a slot that is empty or has
@@ -54,7 +54,7 @@ impl Priorities {
         })
     }
 
-    /// The bytes that a tree of so many slots takes.
+    /// The bytes of a tree for `slots` slots.
     pub(crate) fn bytes(slots: usize) -> usize {
         let all: usize = families(slots).sum();
         (2 * all - slots.div_ceil(FAN_OUT)) * size_of::<Family>()
@@ -85,17 +85,17 @@ impl Priorities {
         if priority == 0.0 {
             return 0.0;
         }
-        // Not the platform's own `pow`: draws are to be the same everywhere.
+        // Not the platform's own `pow`: draws must be the same everywhere.
         libm::pow(priority, self.alpha).max(f64::MIN_POSITIVE)
     }
 
-    /// What a new transition gets: the largest leaf, or 1 where there is none above 0. O(1).
+    /// The leaf of a new transition: the largest leaf, or 1 if none is above 0. O(1).
     pub(crate) fn newest_leaf(&self) -> f64 {
         let max = max(&self.all()[self.maxima.last().copied().unwrap_or(0)]);
         if max > 0.0 { max } else { 1.0 }
     }
 
-    /// Write one leaf and what stands above it. O(log slots).
+    /// Write one leaf and the nodes above it. O(log slots).
     pub(crate) fn set(&mut self, slot: u32, leaf: f64) {
         let mut nodes = self.nodes();
         let mut node = slot as usize;
@@ -106,7 +106,7 @@ impl Priorities {
         }
     }
 
-    /// Write several leaves, the last of equal slots counting. O(slots log slots); `scratch` has room for as many.
+    /// Write several leaves; of equal slots, the last counts. O(slots log slots); `scratch` has capacity for as many.
     pub(crate) fn set_many(&mut self, pairs: &[(u32, f64)], scratch: &mut Vec<u32>) {
         let mut nodes = self.nodes();
         let leaves = nodes.all.as_flattened_mut();
@@ -127,7 +127,7 @@ impl Priorities {
         }
     }
 
-    /// Write the leaves of neighbouring slots and what stands above them; the rest of the tree is not touched.
+    /// Write the leaves of neighbouring slots and the nodes above them.
     /// O(slots + levels).
     pub(crate) fn set_range(&mut self, slots: Range<u32>, leaves: impl Iterator<Item = f64>) {
         if slots.is_empty() {
@@ -179,7 +179,7 @@ impl Priorities {
     }
 }
 
-/// The tree while it is written: its bytes are taken for families once a call, not once a node.
+/// The tree while it is written: its bytes are viewed as families once a call, not once a node.
 struct Nodes<'a> {
     all: &'a mut [Family],
     sums: &'a [usize],
@@ -187,7 +187,7 @@ struct Nodes<'a> {
 }
 
 impl Nodes<'_> {
-    /// Compute the node that stands above a family of the level below.
+    /// Compute the node above a family.
     #[inline(always)]
     fn recompute(&mut self, level: usize, node: usize) {
         let family = &self.all[self.sums[level - 1] + node];
@@ -200,7 +200,7 @@ impl Nodes<'_> {
     }
 }
 
-/// Read numbers that are about to be needed: with nothing else between, the cache misses are all under way at once.
+/// Read numbers that are needed next: with nothing else between, all cache misses are under way at once.
 fn touch(numbers: impl Iterator<Item = f64>) {
     black_box(numbers.fold(0, |bits, number| bits ^ number.to_bits()));
 }

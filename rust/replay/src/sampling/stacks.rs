@@ -1,9 +1,9 @@
-//! Stacks of frames, made when they are asked for: what `frame_stack` observations before a moment looked like.
+//! Makes stacks of frames from single ones at sampling.
 
 use super::columns::{Element, copy};
 use crate::storage::{Padding, Rings, row_of};
 
-/// Write the stacks that end at `slots`, and those of the observations after `lasts`, the last slots of their returns.
+/// Write the stacks at `slots`, and those of the next observations after `lasts`, the last slots of the returns.
 /// O(slots * frame_stack).
 pub(super) fn copy_stacks<B: Element<u8>>(
     rings: &Rings,
@@ -22,7 +22,7 @@ pub(super) fn copy_stacks<B: Element<u8>>(
         .zip(next_obs.chunks_exact_mut(size.max(1)));
     for ((&slot, &last), (obs, next_obs)) in slots.iter().zip(lasts).zip(rows) {
         write_stack(rings, Some(slot), None, obs);
-        // Right after it, while caches hold the frames that both have.
+        // Right after the first, while their common frames are in the cache.
         match row_of(rings.records.link(last)) {
             Some(row) => write_stack(rings, Some(last), Some(rings.finals.row(row)), next_obs),
             None => write_stack(rings, Some(rings.after(last)), None, next_obs),
@@ -30,9 +30,9 @@ pub(super) fn copy_stacks<B: Element<u8>>(
     }
 }
 
-/// Write the stack whose newest frames are that of `slot` and then `newest`. O(frame_stack).
+/// Write the stack with the frames up to `slot`, and then `newest`. O(frame_stack).
 ///
-/// What is before the sequence's first frame is padding.
+/// Padding comes before the sequence's first frame.
 pub(crate) fn write_stack<B: Element<u8>>(
     rings: &Rings,
     slot: Option<u32>,
@@ -40,7 +40,7 @@ pub(crate) fn write_stack<B: Element<u8>>(
     stack: &mut [B],
 ) {
     let bytes = rings.records.obs_bytes;
-    // Found from the newest on, and copied from the oldest on, the way that processors read ahead.
+    // Frames are found from the newest backwards, and copied from the oldest on, as processors prefetch.
     let frames = rings.frame_stack - usize::from(newest.is_some());
     let (mut first, mut found) = (slot, usize::from(slot.is_some() && frames > 0));
     while found < frames

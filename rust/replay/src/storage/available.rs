@@ -1,11 +1,11 @@
-//! How many bytes this process can still have.
+//! How many bytes this process can still allocate.
 
 use std::fs::read_to_string;
 
-/// The bytes that can be had without swapping or being killed; `None` where the system does not say.
+/// The bytes that can be allocated without swapping or being killed; `None` if the system does not tell.
 ///
-/// On Linux the least of `MemAvailable`, what the control groups leave, and what the limits of the process leave
-/// (`ulimit -v`, `ulimit -d`). O(1): a few small files.
+/// On Linux this is the least of `MemAvailable`, the rest of the control groups' limits, and the rest of the process's
+/// own limits (`ulimit -v`, `ulimit -d`). O(1): it reads a few small files.
 #[must_use]
 pub fn available_bytes() -> Option<u64> {
     let machine = read_to_string("/proc/meminfo")
@@ -19,7 +19,7 @@ pub fn available_bytes() -> Option<u64> {
         .min()
 }
 
-/// What the limits on this process's address space and data leave.
+/// The rest of the limits on this process's address space and data.
 fn process_limits() -> impl Iterator<Item = u64> {
     let limits = read_to_string("/proc/self/limits").unwrap_or_default();
     let status = read_to_string("/proc/self/status").unwrap_or_default();
@@ -31,14 +31,14 @@ fn process_limits() -> impl Iterator<Item = u64> {
     .filter_map(move |(limit, used)| limit_left(&limits, limit, field(&status, used)?))
 }
 
-/// What a line of `/proc/self/limits` leaves of its soft limit; `None` where that is "unlimited".
+/// The rest of the soft limit in a line of `/proc/self/limits`; `None` for "unlimited".
 fn limit_left(limits: &str, name: &str, used_kibibytes: u64) -> Option<u64> {
     let numbers = limits.lines().find_map(|line| line.strip_prefix(name))?;
     let soft = numbers.split_whitespace().next()?.parse::<u64>().ok()?;
     Some(soft.saturating_sub(used_kibibytes.saturating_mul(1024)))
 }
 
-/// What each memory control group from this process's own up to the root leaves.
+/// The rest of each memory control group's limit, from this process's own group up to the root.
 fn control_groups() -> Vec<u64> {
     let own = read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut left = Vec::new();

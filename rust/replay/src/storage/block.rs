@@ -1,15 +1,15 @@
-//! One large piece of memory.
+//! One large allocation.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
 
 use memmap2::MmapMut;
 
-/// A huge page of the usual processors.
+/// Bytes of a huge page on usual processors.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// Zeroed bytes that the system hands out as they are first written, in huge pages where there are enough: looking up
-/// the addresses of rows at random places takes as long as reading them otherwise.
+/// Zeroed bytes, whose pages the system provides as they are first written; in huge pages if possible, without which
+/// address translation for random rows takes as long as reading them.
 #[derive(Debug)]
 pub(crate) struct Block {
     map: MmapMut,
@@ -18,7 +18,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The bytes that a block of `bytes` has: up to the end of its last huge page, if that is little more. O(1).
+    /// The size of a block for `bytes`: rounded up to whole huge pages, if that is little more. O(1).
     pub(crate) fn rounded(bytes: u128) -> u128 {
         let rounded = bytes.next_multiple_of(HUGE_PAGE_BYTES as u128);
         if rounded - bytes <= bytes / 16 {
@@ -28,18 +28,18 @@ impl Block {
         }
     }
 
-    /// A block of `len` bytes, all asked for at once. O(1).
+    /// A block of `len` bytes. O(1).
     pub(crate) fn new(len: usize) -> io::Result<Self> {
         if len < HUGE_PAGE_BYTES {
             let map = MmapMut::map_anon(len)?;
             return Ok(Self { map, start: 0, len });
         }
-        // A huge page begins at a multiple of its size. What lies before that and behind the end is never touched, and
-        // so never handed out.
+        // Huge pages begin at multiples of their size. The bytes before and after are never touched, so they take no
+        // memory.
         let map = MmapMut::map_anon(len.saturating_add(HUGE_PAGE_BYTES))?;
         #[cfg(target_os = "linux")]
         {
-            // Only speed depends on it: a kernel without huge pages refuses, and that is fine.
+            // This only affects speed: a kernel without huge pages returns an error, which is ignored.
             let _ = map.advise(memmap2::Advice::HugePage);
         }
         let address = map.as_ptr().addr();

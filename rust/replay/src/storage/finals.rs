@@ -1,20 +1,20 @@
-//! The side store: final observations, which no next slot of a ring holds.
+//! The side store of final observations, which are not in the next slot of a ring.
 
 use super::available::available_bytes;
 use crate::Error;
 
-/// Rows of `row_bytes`, taken and given back one by one; grows by chunks and never moves a row.
+/// A pool of rows of `row_bytes`; it grows by chunks and never moves a row.
 #[derive(Debug)]
 pub(crate) struct Finals {
     row_bytes: usize,
     /// log2 of the rows in a chunk.
     shift: u32,
     chunks: Vec<Vec<u8>>,
-    /// Rows that nobody has, the next to be taken last.
+    /// Free rows; the last one is taken next.
     free: Vec<u32>,
 }
 
-/// Growing in steps of about this size keeps a push from ever copying or clearing much.
+/// Bytes of a chunk, about; small enough that a push never clears much memory.
 const CHUNK_BYTES: usize = 256 << 10;
 
 impl Finals {
@@ -29,7 +29,7 @@ impl Finals {
         }
     }
 
-    /// The bytes held.
+    /// The allocated bytes.
     pub(crate) fn nbytes(&self) -> usize {
         let free = self.free.capacity() * size_of::<u32>();
         self.chunks.len() * (self.row_bytes << self.shift) + free
@@ -49,7 +49,7 @@ impl Finals {
             let mut chunk = Vec::new();
             chunk.try_reserve_exact(bytes).map_err(refused)?;
             self.chunks.try_reserve(1).map_err(refused)?;
-            // Room for every row there is: giving one back can then never need memory.
+            // Capacity for all rows, so that giving one back never allocates.
             self.free
                 .try_reserve(first + rows_per_chunk - self.free.len())
                 .map_err(refused)?;
@@ -90,7 +90,7 @@ impl Finals {
         &self.chunks[chunk][start..start + self.row_bytes]
     }
 
-    /// A row's bytes, to be written. O(1).
+    /// A row's bytes, for writing. O(1).
     #[inline]
     pub(crate) fn row_mut(&mut self, row: u32) -> &mut [u8] {
         let (chunk, start) = self.place(row);

@@ -77,7 +77,7 @@ impl Records {
         tail[4..].copy_from_slice(&link.to_ne_bytes());
     }
 
-    /// A record whole: obs, action, padding, reward, link. O(1).
+    /// A whole record: obs, action, padding, reward, link. O(1).
     #[inline(always)]
     pub(crate) fn get(&self, slot: u32) -> &[u8] {
         let start = slot as usize * self.stride;
@@ -128,7 +128,7 @@ impl Records {
 /// A record's last 8 bytes: reward and link. O(1).
 #[inline(always)]
 pub(crate) fn tail(record: &[u8]) -> (f32, u32) {
-    // Two chunks and not eight bytes: those would be loaded one by one.
+    // As two chunks, since eight single bytes would be loaded one by one.
     let tail = record.last_chunk::<8>();
     let halves = tail.and_then(|tail| Some((tail.first_chunk()?, tail.last_chunk()?)));
     let Some((&reward, &link)) = halves else {
@@ -137,7 +137,7 @@ pub(crate) fn tail(record: &[u8]) -> (f32, u32) {
     (f32::from_ne_bytes(reward), u32::from_ne_bytes(link))
 }
 
-/// The row of the side store that a link names. O(1).
+/// The row in the side store of a link. O(1).
 #[inline(always)]
 pub(crate) fn row_of(link: u32) -> Option<u32> {
     (link & !TERMINATED).checked_sub(1)

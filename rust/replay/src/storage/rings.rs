@@ -14,17 +14,17 @@ pub struct Step<'a> {
     pub obs: &'a [u8],
     /// The action taken.
     pub action: &'a [u8],
-    /// What it earned.
+    /// The reward.
     pub reward: f32,
-    /// The observation that followed, of the same episode.
+    /// The next observation, of the same episode.
     pub next_obs: &'a [u8],
-    /// Whether the episode ended in a final state: nothing is to be earned after it.
+    /// Whether the episode ended in a terminal state, after which there is no reward.
     pub terminated: bool,
-    /// Whether the episode was cut off, so that more could have been earned.
+    /// Whether the episode was cut off, although rewards could have followed.
     pub truncated: bool,
 }
 
-/// What stands in a stack of frames before an episode's first one.
+/// What a stack has before an episode's first frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
     /// That first frame again.
@@ -41,9 +41,9 @@ pub(crate) struct Ring {
     pub(crate) head: u32,
     /// Filled positions; below the ring's size they are `0..len`, and `head == len`.
     pub(crate) len: u32,
-    /// How many transitions were ever pushed here.
+    /// The number of transitions ever pushed.
     pub(crate) count: u64,
-    /// Whether the newest transition's episode goes on.
+    /// Whether the newest transition's episode continues.
     pub(crate) open: bool,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Rings {
     obs_kind: ObsKind,
     /// Slots of one ring.
     pub(crate) size: u32,
-    /// How many of them can be drawn, the newest; the `frame_stack - 1` older ones are kept for their frames.
+    /// How many of them, the newest, can be drawn; the `frame_stack - 1` older ones are kept for their frames.
     pub(crate) drawable: u32,
     pub(crate) frame_stack: usize,
     pub(crate) padding: Padding,
@@ -90,9 +90,7 @@ const EMPTY: Ring = Ring {
 };
 
 impl Rings {
-    /// Ask for all memory at once; the system hands it out as it is first written.
-    ///
-    /// It is refused unless `besides` bytes, about to be asked for elsewhere, can be had as well.
+    /// Allocate all memory; see [`Records::new`] for `besides`.
     pub(crate) fn new(config: &Config, size: u32, besides: usize) -> Result<Self, Error> {
         let &Config {
             num_envs,
@@ -121,7 +119,7 @@ impl Rings {
         })
     }
 
-    /// The bytes held, the side store's included.
+    /// The allocated bytes, including the side store's.
     pub(crate) fn nbytes(&self) -> usize {
         self.records.nbytes() + self.finals.nbytes() + self.rings.len() * size_of::<Ring>()
     }
@@ -131,7 +129,7 @@ impl Rings {
         self.rings.len() * self.size as usize
     }
 
-    /// The slots that can be drawn at most.
+    /// The most slots that can be drawn.
     pub(crate) fn capacity(&self) -> usize {
         self.rings.len() * self.drawable as usize
     }
@@ -142,10 +140,9 @@ impl Rings {
         self.rings[env].len.min(self.drawable)
     }
 
-    /// Where in a ring the slots that can be drawn begin, going round at its end. O(1).
+    /// The position of a ring's first slot that can be drawn; the others follow it, wrapping around. O(1).
     ///
-    /// Without stacks it is 0: then all that is filled can be drawn, and the order of the slots is as good as that of
-    /// time.
+    /// Without stacks it is 0, since all filled slots can be drawn and their order does not matter.
     pub(crate) fn first(&self, env: usize) -> u32 {
         if self.size == self.drawable {
             return 0;
@@ -155,13 +152,13 @@ impl Rings {
             .unwrap_or_else(|| head + (self.size - drawable))
     }
 
-    /// Each ring with its first slot; the filled slots are the `len` from there on. O(1) a ring.
+    /// Each ring with its first slot, from which on `len` slots are filled. O(1) per ring.
     pub(crate) fn filled(&self) -> impl Iterator<Item = (u32, &Ring)> {
         let starts = (0..self.slots()).step_by(self.size as usize);
         starts.map(|start| start as u32).zip(&self.rings)
     }
 
-    /// Forget every transition; the counts go on, so that old ids stay recognisable.
+    /// Remove all transitions; the counts continue, so that old ids stay invalid.
     pub(crate) fn clear(&mut self) {
         for ring in &mut self.rings {
             *ring = Ring {
@@ -173,7 +170,7 @@ impl Rings {
         self.len = 0;
     }
 
-    /// Write one transition over the oldest of its ring and return its slot. O(1).
+    /// Write a transition over the oldest of its ring, and return its slot. O(1).
     ///
     /// A row of the side store must have been reserved.
     pub(crate) fn push(&mut self, env: usize, step: &Step<'_>) -> u32 {
@@ -214,13 +211,13 @@ impl Rings {
         slot
     }
 
-    /// Whether the episode that stopped at one observation goes on from the other.
+    /// Whether two observations are the same, so that an episode continues.
     #[inline(always)]
     fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
         row::equal(one, other) || row::equal_but_for_zeros(self.obs_kind, one, other)
     }
 
-    /// The slot after a filled one, going round. O(1).
+    /// The slot after a filled one, wrapping around. O(1).
     #[inline(always)]
     pub(crate) fn after(&self, slot: u32) -> u32 {
         let (_, position) = self.place(slot);
@@ -231,8 +228,8 @@ impl Rings {
         }
     }
 
-    /// The slot whose next observation is this one's: `None` where a sequence begins, or what was before it is gone.
-    /// O(1).
+    /// The slot whose next observation is this one's; `None` if a sequence begins here, or the slot before was
+    /// overwritten. O(1).
     #[inline]
     pub(crate) fn before(&self, slot: u32) -> Option<u32> {
         let (env, position) = self.place(slot);
@@ -254,7 +251,7 @@ impl Rings {
         env as u32 * self.size + before.unwrap_or(self.size - 1)
     }
 
-    /// The newest slot of a ring, and its next observation's row, if its episode goes on from `obs`. O(bytes).
+    /// The newest slot of a ring, and its next observation's row, if its episode continues from `obs`. O(bytes).
     #[inline(always)]
     pub(crate) fn continued(&self, env: usize, obs: &[u8]) -> Option<(u32, u32)> {
         let ring = &self.rings[env];
@@ -267,7 +264,7 @@ impl Rings {
         same.then_some((newest, row))
     }
 
-    /// The slot that a push lately took from those that can be drawn, leaving its frame in stacks. O(1).
+    /// The slot that the last push made undrawable, whose frame is kept for stacks. O(1).
     pub(crate) fn retired(&self, env: usize) -> Option<u32> {
         let is_kept = self.rings[env].len > self.drawable;
         let first = self.first(env);
@@ -285,7 +282,7 @@ impl Rings {
         }
     }
 
-    /// The insertion id of a filled position: `env + num_envs * (its place in the environment's order)`. O(1).
+    /// The insertion id of a filled position: `env + num_envs * (its number in the environment's order)`. O(1).
     #[inline(always)]
     pub(crate) fn id(&self, env: usize, position: u32) -> i64 {
         let ring = &self.rings[env];
@@ -293,7 +290,7 @@ impl Rings {
         (order * self.rings.len() as u64 + env as u64) as i64
     }
 
-    /// The slot that an insertion id names, if it is still there. O(1).
+    /// The slot of an insertion id, if it is still in the memory. O(1).
     pub(crate) fn slot(&self, id: i64) -> Option<u32> {
         let id = u64::try_from(id).ok()?;
         let num_envs = self.rings.len() as u64;

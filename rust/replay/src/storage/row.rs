@@ -1,13 +1,13 @@
-//! Rows of bytes: copied and compared in registers where they are of a common small size, since a call of memcpy or
-//! memcmp for each costs more than the work.
+//! Copies and compares rows of bytes; in registers for common small sizes, for which calling memcpy or memcmp takes
+//! longer than the work.
 
-/// What an observation is made of, which says when two are the same.
+/// The type of an observation's numbers, which decides when two observations are equal.
 ///
-/// Floats are compared by their bits too, but for zeros: -0.0 is the same number as 0.0, and an environment that
-/// gives one for the other has not begun another episode.
+/// Floats are compared by their bits too, except zeros: -0.0 equals 0.0, and an environment that returns one for the
+/// other has not begun another episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ObsKind {
-    /// Anything that is the same only where its bits are: integers, truth values.
+    /// Integers and bools, which are equal if their bits are.
     #[default]
     Bits,
     /// Floats of 16 bits.
@@ -46,9 +46,9 @@ pub(crate) fn equal(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// Whether two rows of floats are equal but for the signs of zeros; never so for [`ObsKind::Bits`].
+/// Whether two rows of floats are equal except for the signs of zeros; false for [`ObsKind::Bits`].
 ///
-/// Asked only of rows whose bits differ, which are few: a break, or such a zero.
+/// Only called for rows whose bits differ, which are few: at a break, or with such a zero.
 #[cold]
 #[inline(never)]
 pub(crate) fn equal_but_for_zeros(kind: ObsKind, one: &[u8], other: &[u8]) -> bool {
