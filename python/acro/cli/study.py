@@ -23,9 +23,9 @@ _REFUSED = {
 }
 _GROUPS = ("model", "data", "trainer")
 _DESCRIPTION = """\
-Train many runs side by side on Ray: seeds of one configuration, a grid, or a search. Every trial is a run folder as
+Train many runs in parallel on Ray: seeds of one configuration, a grid, or a search. Every trial is a run folder as
 `acro.fit` makes it, to the bit. Ray starts by itself on this machine, or a cluster is joined by --address.
-All settings of `python -m acro.fit` are taken too, and shared by all trials: --preset, --config, --model.*, --data.*,
+All settings of `python -m acro.fit` can be given too, and apply to all trials: --preset, --config, --model.*, --data.*,
 --trainer.*, --name."""
 _EPILOG = """\
 examples:
@@ -177,7 +177,7 @@ def sweep_parser() -> argparse.ArgumentParser:
         type=int,
         nargs="+",
         metavar="N",
-        help="how many seeds, from --seed_everything (0) on; or several: which",
+        help="number of seeds, counted from --seed_everything (0); or several seeds",
     )
     add("--grid", action="append", default=[], metavar="NAME=A,B", help="values to try, with every other --grid's")
     add(
@@ -189,9 +189,9 @@ def sweep_parser() -> argparse.ArgumentParser:
     )
     add("--trials", type=int, metavar="N", help="configurations that a search tries, each with every seed")
     add("--asha", action="store_true", help="stop configurations early that do worse than others")
-    add("--sweep", type=Path, metavar="FILE", help="a YAML file that says the same")
-    add("--resume", type=Path, metavar="FOLDER", help="go on with a sweep that was stopped or killed")
-    add("--jobs", type=int, metavar="N", help="trials side by side; as many as there are CPUs")
+    add("--sweep", type=Path, metavar="FILE", help="a YAML file with these settings")
+    add("--resume", type=Path, metavar="FOLDER", help="continue a sweep that was stopped or killed")
+    add("--jobs", type=int, metavar="N", help="trials at the same time; by default as many as there are CPUs")
     add("--address", metavar="ADDRESS", help="a Ray cluster to join: auto, HOST:PORT or ray://HOST:PORT")
     add("--trust_config", action="store_true", help="with --resume: import what the sweep names outside of acro")
     add("--debug", action="store_true", help="show the traceback of a mistake")

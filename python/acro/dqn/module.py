@@ -62,10 +62,10 @@ class DQN(Learner, L.LightningModule):
             observations are pictures (by `observation_shape`), else none. An empty list has none for pictures either.
         dueling: State value and advantages apart (Wang et al. 2016).
         double: The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
-        learning_rate: Adam's, at the start.
-        learning_rate_end: What it falls to, linearly; None keeps it constant.
+        learning_rate: Adam's learning rate, at the start.
+        learning_rate_end: Its final value, after a linear decay; None keeps it constant.
         learning_rate_decay_updates: Gradient updates until `learning_rate_end` is reached.
-        max_grad_norm: Euclidean norm that the gradient is clipped to; None leaves it.
+        max_grad_norm: Euclidean norm that the gradient is clipped to; None for no clipping.
         loss: "huber" (threshold 1) or "mse", of the value head's temporal-difference error.
         target_update_every: Gradient updates between updates of the target network.
         tau: Weight of the online network in an update of the target network; 1 copies it.
@@ -85,7 +85,7 @@ class DQN(Learner, L.LightningModule):
         backend: What makes the updates: "rust" for `QNetwork` on a CPU, "torch" for any network, head and device.
             "auto" takes Rust if it computes the same and nothing that it replaces is overridden.
         cuda_graph: On a GPU, make each round one CUDA graph; it is first compared with an eager round.
-        optimizer: Function from parameters to an optimizer that replaces Adam, which has its own learning rate then.
+        optimizer: Function from parameters to an optimizer that replaces Adam and has its own learning rate.
         network: A module of your own that replaces acro's network, from observations (B, ...) to action values
             (B, num_actions), or to (B, num_actions, N) for a head of N numbers; give it to `load_from_checkpoint` too.
         observation_shape: Shape of one observation if it has several axes; None for (observation_size,).

@@ -54,23 +54,23 @@ class Experience(L.LightningDataModule):
         steps_per_round: Environment steps of one round, all environments together; a multiple of `num_envs`.
         steps_per_epoch: Environment steps between evaluations; a multiple of `steps_per_round`.
         gamma: Discount factor.
-        n_step: Steps of the return that a target sums, at the start.
-        n_step_end: What `n_step` falls to, linearly and rounded; None keeps it constant.
+        n_step: Steps that a target sums rewards over, at the start.
+        n_step_end: Its final value, after a linear decay, rounded; None keeps it constant.
         n_step_decay_steps: Environment steps until `n_step_end` is reached.
         epsilon_start: Probability of starting an exploratory action, at the start; it changes between rounds.
-        epsilon_end: What it falls to.
-        epsilon_decay_steps: Environment steps until `epsilon_end` is reached, on a straight line.
-        epsilon_decay_per_episode: Instead of the line: multiply epsilon by this after every episode.
+        epsilon_end: Its final value.
+        epsilon_decay_steps: Environment steps of the linear decay to `epsilon_end`.
+        epsilon_decay_per_episode: Instead of the linear decay, multiply epsilon by this after every episode.
         zeta_exponent: Exploratory actions are held for zeta-distributed durations; None for one step.
         prioritized: Sample by temporal-difference error (Schaul et al. 2016).
         alpha: Exponent of the priorities.
         beta_start: Exponent of the importance weights at the start; it rises to 1.
         beta_steps: Environment steps until beta is 1.
-        eval_episodes: Greedy episodes of one evaluation.
-        autoreset_mode: Of the training environments: "SameStep", "NextStep" or "Disabled", as in Gymnasium. In
+        eval_episodes: Greedy episodes per evaluation.
+        autoreset_mode: Mode of the training environments: "SameStep", "NextStep" or "Disabled", as in Gymnasium. In
             "NextStep" the step that resets counts as an environment step and is never stored.
         seed: All randomness of training and evaluation derives from it.
-        env_kwargs: Passed on to the environment.
+        env_kwargs: Arguments of the environment.
         reward_range: The least and the largest reward of a step, for `return_range`; None if it is not known, or if
             acro knows it, as for Gymnasium's classic control tasks.
         eval_env: The environment to evaluate in, an id or a function without arguments; None for `env_id`.
