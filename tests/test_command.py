@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import subprocess
 import sys
@@ -72,3 +73,15 @@ def test_command_is_passed_its_own_arguments(capsys: pytest.CaptureFixture[str])
 
     assert left.value.code == 0
     assert capsys.readouterr().out.startswith("usage: python -m acro.play")
+
+
+@pytest.mark.parametrize("command", ["fit", "play", "plot", "sweep"])
+def test_help_of_every_command_has_no_format_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):  # argparse's own
+        main([command, "--help"])
+
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: python -m acro.{command}")
+    # argparse formats a help text, but not a description.
+    assert "%%" not in shown
+    assert "%(" not in shown

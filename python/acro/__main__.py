@@ -10,7 +10,7 @@ from acro.cli.command import run_command
 
 _COMMANDS = {
     "fit": "train an agent, and leave a run folder",
-    "play": "play a trained agent, and say how well it does",
+    "play": "play a trained agent, and print its returns",
     "plot": "draw the learning curves of runs",
     "sweep": "train many runs on Ray: seeds, grids, searches",
     "doctor": "print what a report of a bug needs",

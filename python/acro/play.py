@@ -27,14 +27,14 @@ def _run(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m acro.play",
-        description="Play greedy episodes with a trained agent, and say how well it does. Nothing in a checkpoint is "
-        "ever run as code. Episode i starts from reset(seed=seed + i): starts of its own, neither those that chose "
+        description="Play greedy episodes with a trained agent, and print its returns. Nothing in a checkpoint is "
+        "ever run as code. Episode i starts from reset(seed=seed + i): these starts are neither those that chose "
         "best.ckpt nor the held-out ones of the run's result.json.",
     )
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", type=Path, help="best.ckpt or last.ckpt of a run, or the run's folder"
     )
-    parser.add_argument("--episodes", type=int, default=100, metavar="N", help="how many to play (default: 100)")
+    parser.add_argument("--episodes", type=int, default=100, metavar="N", help="number of episodes (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="episode i is reset with seed + i (default: 0)")
     parser.add_argument("--gif", type=Path, metavar="FILE", help="draw one episode")
     parser.add_argument("--human", action="store_true", help="show one episode in a window")
@@ -46,12 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
-        "--env_id", metavar="ID", help="play here; needed where the agent's environment is in a module of yours"
+        "--env_id", metavar="ID", help="the environment to play in; needed if the agent's is in a module of yours"
     )
     parser.add_argument(
         "--network",
         metavar="MODULE:NAME",
-        help="what makes the Q-network, called without arguments; needed where it is a class of yours",
+        help="makes the Q-network, without arguments; needed if that is your own class",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     parser.add_argument("--version", action="store_true", help="print acro's version")

@@ -34,12 +34,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m acro.plot",
         description="Draw the learning curves of runs. Runs in the same folder count as seeds of one experiment: "
-        "their mean is drawn, with a 95%% bootstrap interval over them.",
+        "their mean is drawn, with a 95% bootstrap interval over them.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="a run folder, with its metrics.csv")
     parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="the picture: .png, .svg or .pdf")
     parser.add_argument(
-        "--by", action="append", default=[], metavar="SETTING", help="a line per value, of model.learning_rate say"
+        "--by",
+        action="append",
+        default=[],
+        metavar="SETTING",
+        help="a line for each value of a setting",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     parser.add_argument("--version", action="store_true", help="print acro's version")
