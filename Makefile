@@ -26,7 +26,7 @@ test: $(VENV)/.test  ## Run cargo's tests and pytest, less what is marked slow
 slow: $(VENV)/.test  ## Run the slow tests: runs stopped at 60 random moments, and the like
 	$(BIN)/python -m pytest -q -m slow -n auto --dist worksteal $(ARGS)
 
-check: $(VENV)/.check $(VENV)/.test  ## Check format, lints, types, stubs, workflows, the documentation's pages and links, a wheel
+check: $(VENV)/.check $(VENV)/.test  ## Check format, lints, types, stubs, workflows, the documentation's pages, links and notebook, a wheel
 	cargo fmt --all --check
 	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps
