@@ -8,9 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture
-def signals_of_a_terminal() -> Iterator[None]:
-    """Take Ctrl-C and hang-ups as a program in a terminal does; in the background, or under nohup, it ignores them."""
+@pytest.fixture(autouse=True, scope="session")
+def _signals_of_a_terminal() -> Iterator[None]:
+    """Handle Ctrl-C and hang-ups as in a terminal; programs in the background, or under nohup, begin by ignoring them.
+
+    For the whole session, since the fork server hands what it began with on to every process.
+    """
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -18,8 +18,6 @@ from acro import fit
 from acro.callbacks.checkpointing import Interrupts
 from acro.storage.checkpoints import read_checkpoint
 
-pytestmark = pytest.mark.usefixtures("signals_of_a_terminal")
-
 ROUNDS_PER_EPOCH = SMALL["steps_per_epoch"] // SMALL["steps_per_round"]
 
 
@@ -136,10 +134,6 @@ def test_exception_saves_nothing_and_is_passed_on(raised: BaseException, tmp_pat
 # ---- the command
 
 
-@pytest.mark.skipif(
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
-    reason="Ctrl-C is ignored, as a shell has it for what runs in the background; the endless round would not end",
-)
 def test_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     root, log = tmp_path / "root", tmp_path / "log.txt"
     log.touch()

@@ -132,7 +132,6 @@ def test_mistake_says_what_would_be_right(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("signals_of_a_terminal")
 def test_interrupt_waits_for_the_libraries() -> None:
     reached = []
 
@@ -211,7 +210,6 @@ def test_version_is_acros(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("signals_of_a_terminal")
 def test_interrupt_while_it_starts_is_quiet(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "acro.fit", f"--trainer.default_root_dir={tmp_path}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
