@@ -36,7 +36,10 @@ def learning_table(runs: Path) -> tuple[results.Table, dict[str, Any]]:
     """Return a table of a preset's runs with a row for each seed, and their learning curves."""
     rows: list[Sequence[object]] = []
     curves: dict[str, Any] = {}
-    for run in sorted(path.parent for path in runs.glob("version_*/metrics.csv")):
+    folders = sorted(path.parent for path in runs.glob("version_*/metrics.csv"))
+    if not folders:
+        raise SystemExit(f"{runs} has no runs: expected version_*/metrics.csv in it")
+    for run in folders:
         config = yaml.safe_load((run / "config.yaml").read_text())
         seed, episodes, cores = config["seed_everything"], config["data"]["eval_episodes"], config["torch_threads"]
         curve = curves[f"seed {seed}"] = evaluations(run)

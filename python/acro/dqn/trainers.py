@@ -62,9 +62,9 @@ def check_trainer(trainer: L.Trainer) -> None:
             f"accumulate_grad_batches={trainer.accumulate_grad_batches} does not work with DQN, which makes its own "
             "updates: use a larger data.batch_size; gradients are clipped by model.max_grad_norm"
         )
-    if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if not trainer.fast_dev_run:  # type: ignore[attr-defined] # Lightning does not declare it
         _check_length(trainer)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined] # Lightning does not declare it
         for refused, advice in _REFUSED_CALLBACKS.items():
             if isinstance(callback, refused):
                 raise ValueError(f"{refused.__name__} does not work with DQN: {advice}")
@@ -83,7 +83,7 @@ def _check_length(trainer: L.Trainer) -> None:
 
 def with_update_hooks(trainer: L.Trainer) -> L.Callback | None:
     """Return a callback of `trainer` with hooks within an update; None if there is none."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined] # Lightning does not declare it
         if any(getattr(type(callback), name) is not getattr(L.Callback, name) for name in UPDATE_HOOKS):
             return cast(L.Callback, callback)
     return None
