@@ -136,7 +136,7 @@ class RayRunner:
         return differences
 
     def close(self) -> None:
-        """End the collectors, and Ray where it was started for them; they go on from here when they are asked."""
+        """Stop the collectors, and Ray if it was started for them; the next steps start them again from here."""
         if self._actors and self._policy is not None:
             with contextlib.suppress(RuntimeError, ValueError):  # An environment's error has been raised before.
                 self._keep(copy.deepcopy([self._get(*each, "state") for each in enumerate(self._ask_for_states())]))
