@@ -226,8 +226,7 @@ def _signals_noted(stop: Path) -> Iterator[list[signal.Signals]]:
             signal.signal(signum, handler)
 
 
-# If Ray is not installed, mypy treats its classes as Any.
-class _Watcher(tune.Callback):  # type: ignore[misc,unused-ignore]
+class _Watcher(tune.Callback):  # type: ignore[misc,unused-ignore] # Any without Ray
     """Reports the trials' events to the table."""
 
     def __init__(self, table: TrialTable, trial_of: Callable[[Mapping[str, Any]], Trial]) -> None:
@@ -251,7 +250,7 @@ class _Watcher(tune.Callback):  # type: ignore[misc,unused-ignore]
         self._table.end(self._trial_of(trial.config))
 
 
-class _WhenStopped(tune.Stopper):  # type: ignore[misc,unused-ignore]
+class _WhenStopped(tune.Stopper):  # type: ignore[misc,unused-ignore] # Any without Ray
     """Ends the sweep after it was asked to stop and the last trial has ended."""
 
     def __init__(self, stop: Path, table: TrialTable) -> None:
