@@ -66,7 +66,6 @@ def make_learner(settings: Settings, seed: int = 0) -> tuple[Learner, Callable[[
         gradients = jax.grad(loss)(learner.params, learner.target, batch)
         changes, state = optimizer.update(gradients, learner.optimizer)
         # optax says that these are trees; they are of the kind that goes in.
-        # Optax returns any tree.
         params: Params = optax.apply_updates(learner.params, changes)  # type: ignore[assignment]
         updates = learner.updates + 1
         target: Params = optax.periodic_update(params, learner.target, updates, settings.target_update_every)  # type: ignore[assignment]
