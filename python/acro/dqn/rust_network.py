@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from acro import _rust
+from acro._rust import Network
 from acro.dqn.networks import QNetwork
 from acro.dqn.optimizer import flatten_parameters
 
@@ -30,9 +30,9 @@ def why_not_network(network: nn.Module) -> str | None:
     return None
 
 
-def make_network(network: QNetwork) -> _rust.Network:
+def make_network(network: QNetwork) -> Network:
     """Return Rust's network of the same layers; it computes with flat parameters that it is given."""
-    return _rust.Network(
+    return Network(
         network.observation_size,
         network.hidden,
         network.num_actions,

@@ -13,7 +13,7 @@ from gymnasium.envs.classic_control import acrobot, utils
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from acro import _rust
+from acro._rust import Acrobots, acrobot_observe, acrobot_step
 from acro.envs.acrobot_checks import as_actions, as_reset_mask, as_seeds, at_least_1, read_state
 
 ENV_ID = "acro/Acrobot-v1"
@@ -34,15 +34,15 @@ class AcrobotEnv(acrobot.AcrobotEnv):
         if self.state is None:
             raise RuntimeError("cannot step before the first reset; call reset first")
         actions = as_actions(action, ())
-        states, terminated = _rust.acrobot_step(self._row(), actions.reshape(1))
+        states, terminated = acrobot_step(self._row(), actions.reshape(1))
         self.state = states[0]
         if self.render_mode == "human":
             self.render()
-        return _rust.acrobot_observe(states)[0], 0.0 if terminated[0] else -1.0, bool(terminated[0]), False, {}
+        return acrobot_observe(states)[0], 0.0 if terminated[0] else -1.0, bool(terminated[0]), False, {}
 
     def _get_ob(self) -> Observations:
         """Gymnasium's reset calls it too, so that a start looks the same in one environment as in many."""
-        observation: Observations = _rust.acrobot_observe(self._row())[0]
+        observation: Observations = acrobot_observe(self._row())[0]
         return observation
 
     def _row(self) -> npt.NDArray[np.float64]:
@@ -98,7 +98,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
         self.observation_space = batch_space(single.observation_space, num_envs)
         self.action_space = batch_space(single.action_space, num_envs)
         self._seeds = [secrets.randbits(128) for _ in range(num_envs)]
-        self._acrobots = _rust.Acrobots(self._seeds, max_episode_steps, mode.value)
+        self._acrobots = Acrobots(self._seeds, max_episode_steps, mode.value)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -214,7 +214,7 @@ class AcrobotVectorEnv(VectorEnv[Observations, npt.NDArray[np.int64], npt.NDArra
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         self.__dict__.update(saved["rest"])
-        self._acrobots = _rust.Acrobots(self._seeds, self.max_episode_steps, self.autoreset_mode.value)
+        self._acrobots = Acrobots(self._seeds, self.max_episode_steps, self.autoreset_mode.value)
         self.load_state_dict(saved["state"])
 
     @property

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 import numpy as np
 from numpy.typing import DTypeLike
 
-from acro import _rust
+from acro._rust import ReplayMemory as RustReplayMemory
 from acro.replay import file as replay_file
 from acro.replay import state as replay_state
 from acro.storage.files import replacing
@@ -81,7 +81,7 @@ def _from_numpy() -> Callable[[Any], Any]:
     return from_numpy
 
 
-class ReplayMemory(_rust.ReplayMemory):
+class ReplayMemory(RustReplayMemory):
     """Keeps a fixed number of each environment's newest transitions.
 
     In a full memory a new transition replaces the environment's oldest. Every transition can be drawn.

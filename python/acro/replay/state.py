@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from acro import _rust
+from acro._rust import ReplayMemory
 from acro.replay import file as replay_file
 
 _REFUSED = "cannot load this state: "
@@ -30,7 +30,7 @@ _ARRAYS: dict[str, np.dtype[Any] | None] = {
 }
 
 
-def plain(memory: _rust.ReplayMemory) -> dict[str, Any]:
+def plain(memory: ReplayMemory) -> dict[str, Any]:
     """Return a memory's arguments and the version of its state."""
     own = {name: getattr(memory, name) for name in _PLAIN if name != "version"}
     return {"version": replay_file.VERSION, **own}
@@ -76,7 +76,7 @@ def _is_plain(name: str, value: Any) -> bool:
     return isinstance(value, (*kinds, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def checked(memory: _rust.ReplayMemory, state: Mapping[str, Any]) -> dict[str, Any]:
+def checked(memory: ReplayMemory, state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state's columns, after checking that their dtypes and shapes are the memory's."""
     require(state, plain(memory))
     rows = {
