@@ -12,7 +12,6 @@ import yaml
 
 PRESETS = resources.files("acro") / "presets"
 DEFAULT_PRESET = "acrobot"
-DEFAULT_ENV_ID = "acro/Acrobot-v1"
 USAGE = (
     "python -m acro.fit [--preset NAME] [--config FILE] [--seed_everything N] [--ckpt_path PATH|last] "
     "[--model.*] [--data.*] [--trainer.*]"
