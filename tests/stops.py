@@ -32,7 +32,7 @@ SETTINGS = [
     "--data.batch_size=16",
     "--model.hidden=[16,16]",
     # Short episodes: playing and drawing them takes longer than training here.
-    "--data.env_kwargs={max_episode_steps: 80}",
+    "--data.env_kwargs={max_episode_steps: 40}",
 ]
 # What ends a process that is stopped: in training, and before it or after it.
 EXIT_CODES = {

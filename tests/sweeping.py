@@ -9,7 +9,7 @@ from acro.cluster.trials import Trial
 
 SETTINGS = {
     "data.env_id": "CartPole-v1",
-    "data.env_kwargs": "{max_episode_steps: 60}",
+    "data.env_kwargs": "{max_episode_steps: 30}",
     "data.num_envs": "4",
     "data.steps_per_round": "32",
     "data.steps_per_epoch": "128",

@@ -113,7 +113,10 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 WITH_CODE = [page for page in PAGES if blocks(page, "python") or commands(page)]
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=[] if page == README else pytest.mark.site) for page in WITH_CODE],
+)
 def test_code_of_a_page_runs_one_block_after_another(page: Path, stranger: ModuleType) -> None:
     for file, block in blocks(page, "python"):
         block = block.replace("max_epochs=30", "max_epochs=1")
