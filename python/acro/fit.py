@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import acro
 from acro.cli.command import loading, run_command
 from acro.cli.damage import blaming
+from acro.cli.options import preset_of
 from acro.cli.usage import usage
 
 if TYPE_CHECKING:
@@ -45,10 +46,9 @@ def _fit(argv: list[str]) -> int:
 def _train(cli: FitCLI) -> int:
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from acro.cli.parser import describe_start
     from acro.cli.result import play_held_out
 
-    logger.info(describe_start(cli))
+    logger.info(_what_starts(cli))
     cli.run.remove_leftovers()
     started = time.monotonic()
     try:
@@ -74,6 +74,18 @@ def _train(cli: FitCLI) -> int:
         logger.info("left at once; %s", _how_to_continue(cli))
         return 130
     return 0
+
+
+def _what_starts(cli: FitCLI) -> str:
+    """Return one line that says what the run is about to do."""
+    from acro.cli.parser import env_steps_of
+
+    experience, trainer = cli.datamodule, cli.trainer
+    steps = "" if trainer.max_epochs in (None, -1) else f" · {trainer.max_epochs * experience.steps_per_epoch} steps"
+    start = "" if cli.checkpoint is None else f", resumed at step {env_steps_of(cli.checkpoint)}"
+    known = preset_of(experience.env_id)
+    hint = f" · tuned settings: --preset {known}" if known and not cli.config["preset"] else ""
+    return f"{experience.env_id} · seed {experience.seed}{steps}{start} · {cli.run.folder}{hint}"
 
 
 def _how_to_continue(cli: FitCLI) -> str:

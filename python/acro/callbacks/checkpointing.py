@@ -1,4 +1,4 @@
-"""Saves `best.ckpt` and `last.ckpt`, and turns signals into stops that lose nothing."""
+"""Saves `best.ckpt`, `last.ckpt` and `config.yaml`, and turns signals into stops that lose nothing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from acro.callbacks.run import evaluation_of, is_training
+from acro.storage.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,19 @@ def _try_to_save(trainer: L.Trainer, path: Path, *, weights_only: bool = False) 
         logger.warning("cannot save %s, and training goes on: %s", path, error)
         return False
     return True
+
+
+class SaveConfig(L.Callback):
+    """Write all settings into the run's folder, for resuming; a refused resume writes nothing."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.text = text
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the file; the checkpoint has been checked by now."""
+        with replacing(self.path) as file:
+            file.write(self.text.encode())
 
 
 class Interrupts(L.Callback):

@@ -17,7 +17,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from acro.callbacks.checkpointing import Interrupts, SaveBest, SaveLast
+from acro.callbacks.checkpointing import Interrupts, SaveBest, SaveConfig, SaveLast
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif
 from acro.callbacks.metrics_csv import MetricsCSV
@@ -32,7 +32,6 @@ from acro.cli.options import (
     TRAINER_DEFAULTS,
     USAGE,
     asked_preset,
-    preset_of,
     read_preset,
 )
 from acro.cli.runs import Run, folder_name
@@ -41,7 +40,6 @@ from acro.dqn.module import DQN
 from acro.dqn.trainers import check_trainer
 from acro.experience.datamodule import Experience
 from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
-from acro.storage.files import replacing
 
 
 @contextmanager
@@ -286,29 +284,6 @@ class CheckedCLI(FitCLI):
         trainer: L.Trainer = LightningCLI.instantiate_trainer(self, **{**kwargs, **quiet})
         check_trainer(trainer)
         return trainer
-
-
-class SaveConfig(L.Callback):
-    """Write all settings into the run's folder, for resuming; a refused resume writes nothing."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        self.text = text
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the file; the checkpoint has been checked by now."""
-        with replacing(self.path) as file:
-            file.write(self.text.encode())
-
-
-def describe_start(cli: FitCLI) -> str:
-    """Return one line that says what the run is about to do."""
-    experience, trainer = cli.datamodule, cli.trainer
-    steps = "" if trainer.max_epochs in (None, -1) else f" · {trainer.max_epochs * experience.steps_per_epoch} steps"
-    start = "" if cli.checkpoint is None else f", resumed at step {env_steps_of(cli.checkpoint)}"
-    known = preset_of(experience.env_id)
-    hint = f" · tuned settings: --preset {known}" if known and not cli.config["preset"] else ""
-    return f"{experience.env_id} · seed {experience.seed}{steps}{start} · {cli.run.folder}{hint}"
 
 
 def env_steps_of(checkpoint: dict[str, Any]) -> int:
