@@ -1,10 +1,10 @@
-//! Many acrobots as an environment: episodes, time limit, automatic resets, random starts.
+//! Many acrobots as a vector environment: episodes, time limit, automatic resets, random starts.
 
 use crate::dynamics::{Block, LANES, NUM_ACTIONS, OBSERVATION_SIZE, State, TORQUES};
 use crate::error::Error;
 use crate::random::Pcg64;
 
-/// Gymnasium's bounds of a start, for each of the four numbers of a state.
+/// Each of a start state's four numbers is drawn between -START and START, as in Gymnasium.
 const START: f64 = 0.1;
 
 /// When an environment whose episode ended begins the next one.
@@ -18,20 +18,20 @@ pub enum Autoreset {
     Disabled,
 }
 
-/// All that the future of one environment depends on, beside its next actions.
+/// Everything that one environment's future depends on, except its actions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EnvState {
-    /// Where the acrobot is.
+    /// The acrobot's angles and velocities.
     pub state: State,
     /// Steps taken in this episode.
     pub elapsed: u32,
     /// Whether the episode has ended and the next one has not begun.
     pub ended: bool,
-    /// Where its next starts come from.
+    /// The stream that its next starts are drawn from.
     pub rng: Pcg64,
 }
 
-/// What a step brought, one entry for each environment.
+/// The outcome of a step, with one entry for each environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     /// Observations after the step, and after the resets of [`Autoreset::SameStep`].
@@ -40,7 +40,7 @@ pub struct Outcome<'a> {
     pub rewards: &'a [f64],
     /// Whether the goal was reached.
     pub terminated: &'a [bool],
-    /// Whether the time limit was; both may be set in the last step, as in Gymnasium.
+    /// Whether the time limit was reached; both may be set in the last step, as in Gymnasium.
     pub truncated: &'a [bool],
     /// The last observations of the episodes that [`Autoreset::SameStep`] replaced, in order.
     pub final_observations: &'a [[f32; OBSERVATION_SIZE]],
@@ -52,7 +52,7 @@ pub struct Acrobots {
     autoreset: Autoreset,
     max_episode_steps: u32,
     has_reset: bool,
-    /// The last block's spare lanes hang still.
+    /// Lanes of the last block that no environment uses hang still.
     blocks: Vec<Block>,
     torques: Vec<[f64; LANES]>,
     elapsed: Vec<u32>,
@@ -85,7 +85,7 @@ impl Acrobots {
             });
         }
         let num_blocks = num_envs.div_ceil(LANES);
-        let mut rngs = room(num_envs)?;
+        let mut rngs = with_room(num_envs)?;
         rngs.extend(seeds.iter().copied().map(Pcg64::with_seed));
         Ok(Self {
             autoreset,
@@ -100,7 +100,7 @@ impl Acrobots {
             rewards: filled(num_envs, 0.0)?,
             terminated: filled(num_envs, false)?,
             truncated: filled(num_envs, false)?,
-            final_observations: room(num_envs)?,
+            final_observations: with_room(num_envs)?,
         })
     }
 
@@ -122,7 +122,7 @@ impl Acrobots {
         &self.observations
     }
 
-    /// Where the acrobot of `env` is.
+    /// The state of the acrobot in `env`.
     ///
     /// # Panics
     /// If there is no such environment.
@@ -178,7 +178,7 @@ impl Acrobots {
         for (env, &action) in actions.iter().enumerate() {
             self.torques[env / LANES][env % LANES] = TORQUES[action as usize];
         }
-        // An environment that waits for its reset moves too: its start overwrites where it went.
+        // An environment that waits for its reset moves too; its next start overwrites the state.
         for (block, torques) in self.blocks.iter_mut().zip(&self.torques) {
             block.step(torques);
         }
@@ -195,7 +195,7 @@ impl Acrobots {
         })
     }
 
-    /// What `env` is made of, to continue it elsewhere.
+    /// Everything that is needed to continue `env`, for [`Acrobots::restore`].
     ///
     /// # Panics
     /// If there is no such environment.
@@ -209,7 +209,7 @@ impl Acrobots {
         }
     }
 
-    /// Continue from what [`Acrobots::env_state`] gave for each environment.
+    /// Continue from the states that [`Acrobots::env_state`] returned, one for each environment.
     ///
     /// # Errors
     /// [`Error::WrongLength`], [`Error::InvalidState`] or [`Error::TooLong`]; nothing has changed then.
@@ -262,7 +262,7 @@ impl Acrobots {
         }
     }
 
-    /// Count the step of `env`, judge where it led, and begin the next episode where that is due.
+    /// Finish the step of `env`: count it, write its outcome, and begin the next episode if one is due.
     fn settle(&mut self, env: usize) {
         if self.ended[env] {
             self.begin(env, (-START, START));
@@ -310,7 +310,7 @@ impl Acrobots {
 
 /// Move each acrobot by one step under its own action; returns which of them reached the goal.
 ///
-/// No episodes, no limit, no resets: the motion alone. O(states).
+/// This is the motion alone, without episodes, time limit or resets. O(states).
 ///
 /// # Errors
 /// [`Error::WrongLength`], [`Error::UnknownAction`], [`Error::InvalidState`] or [`Error::OutOfMemory`]; nothing has
@@ -328,7 +328,7 @@ pub fn step_each(states: &mut [State], actions: &[i64]) -> Result<Vec<bool>, Err
         let state = states[env];
         return Err(Error::InvalidState { env, state });
     }
-    let mut terminated = room(states.len())?;
+    let mut terminated = with_room(states.len())?;
     for (states, actions) in states.chunks_mut(LANES).zip(actions.chunks(LANES)) {
         let mut block = Block::default();
         let mut torques = [0.0; LANES];
@@ -345,14 +345,15 @@ pub fn step_each(states: &mut [State], actions: &[i64]) -> Result<Vec<bool>, Err
     Ok(terminated)
 }
 
-/// A list of `len` times the same, where there is memory for it.
+/// `len` copies of `element`, or an error if there is no memory for them.
 fn filled<T: Clone>(len: usize, element: T) -> Result<Vec<T>, Error> {
-    let mut list = room(len)?;
+    let mut list = with_room(len)?;
     list.resize(len, element);
     Ok(list)
 }
 
-fn room<T>(len: usize) -> Result<Vec<T>, Error> {
+/// An empty list with room for `len` elements, or an error if there is no memory for them.
+fn with_room<T>(len: usize) -> Result<Vec<T>, Error> {
     let mut list = Vec::new();
     let refused = |_| Error::OutOfMemory { num_envs: len };
     list.try_reserve_exact(len).map_err(refused)?;

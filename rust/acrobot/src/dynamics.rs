@@ -58,7 +58,7 @@ impl State {
             && self.velocity2.abs() <= MAX_VELOCITY_2
     }
 
-    /// What an agent sees of it: cos and sin of `theta1`, of `theta2`, and both velocities.
+    /// The observation: cos and sin of `theta1`, of `theta2`, and both velocities.
     #[must_use]
     pub fn observation(&self) -> [f32; OBSERVATION_SIZE] {
         let mut block = Block::default();
@@ -67,12 +67,12 @@ impl State {
     }
 
     #[inline(always)]
-    fn moved(self, rate: Self, seconds: f64) -> Self {
+    fn moved(self, derivative: Self, seconds: f64) -> Self {
         Self {
-            theta1: self.theta1 + seconds * rate.theta1,
-            theta2: self.theta2 + seconds * rate.theta2,
-            velocity1: self.velocity1 + seconds * rate.velocity1,
-            velocity2: self.velocity2 + seconds * rate.velocity2,
+            theta1: self.theta1 + seconds * derivative.theta1,
+            theta2: self.theta2 + seconds * derivative.theta2,
+            velocity1: self.velocity1 + seconds * derivative.velocity1,
+            velocity2: self.velocity2 + seconds * derivative.velocity2,
         }
     }
 
@@ -99,7 +99,8 @@ struct Trigonometry {
 
 /// `LANES` acrobots in columns, with the sines and cosines of their angles.
 ///
-/// The sines and cosines serve three times: the observation, the goal, and the next step's first slope.
+/// The sines and cosines are used three times: in the observation, in the test for the goal, and in the next
+/// step's first derivative.
 #[derive(Clone, Debug)]
 pub struct Block {
     theta1: [f64; LANES],
@@ -131,7 +132,7 @@ impl Default for Block {
 }
 
 impl Block {
-    /// Where the acrobot in `lane` is.
+    /// The state of the acrobot in `lane`.
     #[must_use]
     pub fn state(&self, lane: usize) -> State {
         State {
@@ -142,7 +143,7 @@ impl Block {
         }
     }
 
-    /// Put the acrobot in `lane` somewhere.
+    /// Set the state of the acrobot in `lane`.
     pub fn set_state(&mut self, lane: usize, state: State) {
         self.theta1[lane] = state.theta1;
         self.theta2[lane] = state.theta2;
@@ -151,7 +152,7 @@ impl Block {
         self.set_trigonometry(lane, state.trigonometry());
     }
 
-    /// What the agent sees of the acrobot in `lane`.
+    /// The observation of the acrobot in `lane`.
     #[must_use]
     pub fn observation(&self, lane: usize) -> [f32; OBSERVATION_SIZE] {
         [
@@ -210,13 +211,13 @@ impl Block {
 #[inline(always)]
 fn integrate(start: State, trigonometry: Trigonometry, torque: f64) -> State {
     const HALF: f64 = TIME_STEP / 2.0;
-    let k1 = slope(start, trigonometry, torque);
+    let k1 = derivative(start, trigonometry, torque);
     let second = start.moved(k1, HALF);
-    let k2 = slope(second, second.trigonometry(), torque);
+    let k2 = derivative(second, second.trigonometry(), torque);
     let third = start.moved(k2, HALF);
-    let k3 = slope(third, third.trigonometry(), torque);
+    let k3 = derivative(third, third.trigonometry(), torque);
     let fourth = start.moved(k3, TIME_STEP);
-    let k4 = slope(fourth, fourth.trigonometry(), torque);
+    let k4 = derivative(fourth, fourth.trigonometry(), torque);
     let sum = |a: f64, b: f64, c: f64, d: f64| a + 2.0 * b + 2.0 * c + d;
     let total = State {
         theta1: sum(k1.theta1, k2.theta1, k3.theta1, k4.theta1),
@@ -227,12 +228,12 @@ fn integrate(start: State, trigonometry: Trigonometry, torque: f64) -> State {
     start.moved(total, TIME_STEP / 6.0)
 }
 
-/// The state's rate of change.
+/// The state's derivative with respect to time.
 ///
 /// Gymnasium's `_dsdt`, with `cos(x - pi/2)` written `sin(x)`, the sum's sine by the addition theorem
-/// and one reciprocal of `d1` for its four divisions: each differs by rounding alone.
+/// and one reciprocal of `d1` in place of four divisions; the results differ by rounding alone.
 #[inline(always)]
-fn slope(state: State, trigonometry: Trigonometry, torque: f64) -> State {
+fn derivative(state: State, trigonometry: Trigonometry, torque: f64) -> State {
     const COUPLING: f64 = LINK_MASS * LINK_LENGTH * LINK_COM_POSITION;
     const OWN: f64 = LINK_MASS * LINK_COM_POSITION * LINK_COM_POSITION;
     let Trigonometry {
@@ -265,7 +266,7 @@ fn slope(state: State, trigonometry: Trigonometry, torque: f64) -> State {
     }
 }
 
-/// `angle` less whole turns, by repeated subtraction, so that it rounds as Gymnasium's does.
+/// `angle` less whole turns, subtracted one at a time, so that it rounds as in Gymnasium.
 #[inline(always)]
 fn wrap(mut angle: f64) -> f64 {
     while angle > PI {

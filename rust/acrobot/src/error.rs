@@ -1,10 +1,10 @@
-//! What cannot be done, and why.
+//! Errors.
 
 use std::fmt;
 
 use crate::dynamics::State;
 
-/// What cannot be done with the environments.
+/// Why a call failed; nothing was changed then.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,9 +25,9 @@ pub enum Error {
         /// The environment.
         env: usize,
     },
-    /// A value for every environment was asked for.
+    /// A list must have one value for each environment.
     WrongLength {
-        /// Of what.
+        /// The list's name.
         what: &'static str,
         /// How many were given.
         found: usize,
@@ -48,9 +48,9 @@ pub enum Error {
         /// The state.
         state: State,
     },
-    /// The bytes for so many environments cannot be had.
+    /// There is not enough memory for so many environments.
     OutOfMemory {
-        /// How many environments there are to be.
+        /// How many environments were asked for.
         num_envs: usize,
     },
     /// An episode longer than the time limit.

@@ -1,7 +1,8 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Where to begin
-//! [`Acrobots`] is the environment, [`step_each`] the motion alone, [`Block`] eight acrobots for who needs only them.
+//! [`Acrobots`] is the environment. [`step_each`] moves states without episodes. [`Block`] holds eight acrobots, for
+//! callers who need only their motion.
 
 mod acrobots;
 mod dynamics;
