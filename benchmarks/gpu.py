@@ -17,7 +17,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from acro import DQN, ReplayMemory
-from acro.dqn.cuda_graph import CapturedRounds
+from acro.dqn.cuda_graph import CudaGraphUpdates
 from benchmarks.jax_peer import JaxProcess
 from benchmarks.results import Table, save, show
 from benchmarks.update import Turn, timed
@@ -73,7 +73,7 @@ def acro_update(size: Size, device: str, **settings: Any) -> Callable[[], None]:
     def stretch() -> None:
         batch = memory.sample((ROUND, size.batch_size)).as_tensors()
         # As `training_step`: a graph has inputs of its own.
-        td_errors = dqn.learn(batch if isinstance(dqn.rounds, CapturedRounds) else batch.to(device))
+        td_errors = dqn.learn(batch if isinstance(dqn.update_backend, CudaGraphUpdates) else batch.to(device))
         td_errors.sum().item()
 
     return stretch

@@ -92,8 +92,8 @@ class Attach(L.Callback):
         experience.collector.memory = Labelled(experience.collector.memory, self.profile)
         wrap(pl_module, "training_step", "update: rest")
         module: Any = pl_module
-        if module.rounds is not None:
-            wrap(module, "rounds", "update: in Rust")
+        if module.update_backend is not None:
+            wrap(module, "update_backend", "update: in Rust")
         else:
             wrap(module, "td_target", "update: target values")
             wrap(module, "loss", "update: forward and loss")

@@ -161,9 +161,9 @@ class Network:
         updates: int,
         average_updates: int | None = None,
     ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
-        """Make one gradient update per minibatch, in place, and return temporal-difference errors (M, B) and numbers.
+        """Make one gradient update per minibatch, in place; return temporal-difference errors (M, B) and statistics.
 
-        Errors are those of the expected return. The numbers are of the last minibatch: `loss`, `mean_q` and `max_q`
+        Errors are those of the expected return. The statistics are of the last minibatch: `loss`, `q_mean` and `q_max`
         of the taken actions, and `grad_norm` before clipping.
         `parameters`, Adam's `exp_avg` and `exp_avg_sq`, `target` and `average`, (num_parameters,) each, are changed.
         Columns are (M, B), observations (M, B, ...); `discounts` multiply the next return, 0 where the episode

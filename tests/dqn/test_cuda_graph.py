@@ -13,7 +13,7 @@ from runs import differences, last_checkpoint, train
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from acro import DQN
-from acro.dqn.cuda_graph import CapturedRounds, StaticInputs, plain_round, round_inputs
+from acro.dqn.cuda_graph import CudaGraphUpdates, StaticInputs, plain_round, round_inputs
 from acro.dqn.optimizer import FlatAdam
 from acro.replay import Batch
 
@@ -45,6 +45,7 @@ def test_what_is_captured_is_a_round_but_for_its_last_step(variant: str, is_prio
         other.follow()
         other.average(count)
         torch.testing.assert_close(found, expected)
+        assert other.statistics.keys() == plain.statistics.keys()
         for module in modules:
             module.optimizer.param_groups[0]["lr"] *= 0.7
 
@@ -57,7 +58,7 @@ def test_what_is_captured_is_a_round_but_for_its_last_step(variant: str, is_prio
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_captured_rounds_learn_what_plain_ones_do(variant: str) -> None:
     plain, captured = (make({**VARIANTS[variant], "cuda_graph": is_captured}, GPU) for is_captured in (False, True))
-    assert isinstance(captured.rounds, CapturedRounds)
+    assert isinstance(captured.update_backend, CudaGraphUpdates)
     for seed, count in enumerate([5, 1, 5, 5, 2]):
         rounds = random_rounds(count, seed=seed)
         expected = plain.learn(rounds.to(GPU))
@@ -78,7 +79,7 @@ def test_rounds_go_on_without_a_graph_where_none_can_be_made() -> None:
     module.configure_optimizers()
     with pytest.warns(UserWarning, match="rounds go on without a CUDA graph"):
         module.learn(random_rounds(3))
-    assert (module.rounds, module.updates) == (None, 3)
+    assert (module.update_backend, module.updates) == (None, 3)
 
 
 def test_cuda_graph_without_a_gpu_is_an_error() -> None:
@@ -149,7 +150,7 @@ def test_run_on_a_gpu_resumes_to_the_bit(env_id: str, cuda_graph: bool, determin
     train(tmp_path / "stopped", stop_after=11, deterministic=deterministic, **settings)
     train(tmp_path / "stopped", resume=True, deterministic=deterministic, **settings)
 
-    assert isinstance(module.rounds, CapturedRounds) == cuda_graph
+    assert isinstance(module.update_backend, CudaGraphUpdates) == cuda_graph
     assert differences(last_checkpoint(tmp_path / "straight"), last_checkpoint(tmp_path / "stopped")) == []
 
 

@@ -188,7 +188,7 @@ def test_a_round_is_that_of_autograd_and_torchs_adam(case: Case) -> None:
     for name, column in found.items():
         if column is not None:
             np.testing.assert_allclose(column, expected[name], rtol=1e-3, atol=1e-3, err_msg=name)
-    assert set(stats) == {"loss", "mean_q", "max_q", "grad_norm"}
+    assert set(stats) == {"loss", "q_mean", "q_max", "grad_norm"}
 
 
 @settings(max_examples=25, deadline=None)
@@ -263,7 +263,7 @@ def test_a_round_of_no_minibatches_changes_nothing() -> None:
     before = copy.deepcopy(empty.arrays)
     td_errors, stats = empty.learn()
     assert td_errors.shape == (0, 6)
-    assert stats == {"loss": 0.0, "mean_q": 0.0, "max_q": 0.0, "grad_norm": 0.0}
+    assert stats == {"loss": 0.0, "q_mean": 0.0, "q_max": 0.0, "grad_norm": 0.0}
     for name, array in before.items():
         np.testing.assert_array_equal(empty.arrays[name], array)
 

@@ -412,7 +412,7 @@ def test_changed_network_is_trained_by_torch(change: Any) -> None:
 
     fit(module)
 
-    assert module.rounds is None
+    assert module.update_backend is None
     assert not weights(module).equal(before)
 
 
@@ -447,16 +447,6 @@ def test_rust_back_end_beside_something_of_ones_own_is_an_error(
 ) -> None:
     with pytest.raises(ValueError, match=f"backend='rust' cannot be used: {reason}"):
         make(kind, backend="rust", **settings)
-
-
-def test_layer_that_is_replaced_after_it_acted_acts() -> None:
-    module, obs = make(), torch.zeros(1, 4).numpy()
-    module.act(obs)
-    replace_by_another_width(module)
-
-    fit(module)
-
-    assert module.rounds is None
 
 
 # ---- the command line

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from runs import last_checkpoint, train
 
 from acro import DQN, Experience, QNetwork
-from acro.dqn.rust_network import RustActing
+from acro.dqn.optimizer import flatten_parameters
+from acro.dqn.rust_network import RustActing, make_network
 from acro.experience.exploration import EpsilonGreedy
 from acro.experience.shards import EnvShard, concatenate_steps, merge_states, split_state
 from acro.experience.stepper import Stepper
@@ -100,11 +101,12 @@ def test_state_of_some_places_continues_in_others() -> None:
 )
 def test_action_is_the_same_beside_any_others(inputs: int, network: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    acting = RustActing.of(QNetwork(inputs, 4, **network))
+    q_network = QNetwork(inputs, 4, **network)
+    acting = RustActing.of(q_network)
     assert acting is not None
-    values = acting._network.forward
+    values = make_network(q_network).forward
     obs = np.random.default_rng(0).normal(size=(40, inputs)).astype(np.float32)
-    flat = acting._flat.numpy()
+    flat = flatten_parameters(q_network.parameters()).numpy()
     whole = values(flat, obs)
 
     for rows in range(2, 40):

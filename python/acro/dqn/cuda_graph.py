@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,6 +54,15 @@ class StaticInputs:
         }
 
 
+class CapturedRound(NamedTuple):
+    """A CUDA graph with the tensors that it reads and those that it writes."""
+
+    inputs: StaticInputs
+    graph: torch.cuda.CUDAGraph
+    td_errors: Tensor
+    statistics: dict[str, float | Tensor]
+
+
 @contextmanager
 def _in_one_order() -> Iterator[None]:
     """Make cuDNN sum a convolution's gradients in the same order every time, so that rounds can be compared."""
@@ -65,7 +74,7 @@ def _in_one_order() -> Iterator[None]:
         torch.backends.cudnn.deterministic = before
 
 
-class CapturedRounds:
+class CudaGraphUpdates:
     """`Learner.learn` except its last step, as one CUDA graph for each number of minibatches.
 
     A graph repeats the same kernels, so what differs between rounds (the learning rate, whether the target network is
@@ -76,10 +85,13 @@ class CapturedRounds:
     def __init__(self, learner: Learner, optimizer: FlatAdam) -> None:
         self._learner = learner
         self._optimizer = optimizer
-        self._graphs: dict[int, tuple[StaticInputs, torch.cuda.CUDAGraph, Tensor]] = {}
+        self._graphs: dict[int, CapturedRound] = {}
 
-    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor:
-        """Make the updates of `batch`, which is on the CPU; the next round overwrites the returned tensor."""
+    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor | None:
+        """Make the updates of `batch`, which is on the CPU; the next round overwrites the returned tensor.
+
+        None if no graph can be made.
+        """
         learner, count = self._learner, len(batch.rewards)
         inputs = round_inputs(learner, self._optimizer, batch)
         if count not in self._graphs:
@@ -88,20 +100,20 @@ class CapturedRounds:
             except RuntimeError as error:
                 reason = str(error).split("\n", 1)[0]
                 warnings.warn(f"cuda_graph=True: rounds go on without a CUDA graph, {reason}", stacklevel=2)
-                learner.rounds = None
-                return learner.learn(batch.to(self._optimizer.flat.device), step=step)
-        static, graph, td_errors = self._graphs[count]
-        static.fill(inputs)
-        graph.replay()
+                return None
+        captured = self._graphs[count]
+        captured.inputs.fill(inputs)
+        captured.graph.replay()
+        learner.statistics = captured.statistics
         learner.updates += count - 1
         step()
         learner.follow()
         learner.average(count)
-        return td_errors
+        return captured.td_errors
 
     @_in_one_order()
-    def _capture(self, inputs: Mapping[str, Tensor]) -> tuple[StaticInputs, torch.cuda.CUDAGraph, Tensor]:
-        """Return the inputs, the graph and its outputs; weights and the optimizer's state stay as they are."""
+    def _capture(self, inputs: Mapping[str, Tensor]) -> CapturedRound:
+        """Return a graph that was compared with a round without one; weights and optimizer stay as they are."""
         device = self._optimizer.flat.device
         static = StaticInputs(inputs, device)
         static.fill(inputs)
@@ -133,7 +145,7 @@ class CapturedRounds:
             if not torch.allclose(found, value, rtol=1e-3, atol=1e-5):
                 raise RuntimeError("which differs from a round without one")
         restore()
-        return static, graph, td_errors
+        return CapturedRound(static, graph, td_errors, dict(self._learner.statistics))
 
 
 def round_inputs(learner: Learner, optimizer: FlatAdam, batch: Batch) -> dict[str, Tensor]:
@@ -161,4 +173,5 @@ def plain_round(learner: Learner, optimizer: FlatAdam, inputs: Mapping[str, Tens
         loss.backward()
         learner.clip()
         td_errors.append(td_error)
+    learner.statistics["loss"] = loss.detach()
     return torch.stack(td_errors)

@@ -16,29 +16,33 @@ from acro.dqn.heads import MEAN_HEADS, Head, of_actions
 from acro.dqn.munchausen import munchausen_target
 from acro.dqn.noisy import NoisyLinear, reseed_noise
 from acro.dqn.rust_network import RustActing
+from acro.overrides import overridden
 from acro.replay import Batch
 
 Backward = Callable[[Tensor], Any]
 
 
-class Rounds(Protocol):
+class UpdateBackend(Protocol):
     """A faster implementation of `Learner.learn`."""
 
-    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor:
-        """Make a round's updates, call `step` once, and return the temporal-difference errors (M, B)."""
+    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor | None:
+        """Make a round's updates, call `step` once, and return the temporal-difference errors (M, B).
+
+        `batch` may be on another device. None means that the updates cannot be made in this way, and nothing was done.
+        """
 
 
 class Learner(nn.Module):
     """Learns action values from rounds of minibatches; knows nothing of environments, Trainers or files.
 
     A *round* is a `Batch` with leading axes (M, B): M gradient updates on B transitions each. Set `optimizer` before
-    the first one. To change the algorithm, override `td_target`, `loss` or `forward`; overrides always run.
+    the first one. To change the algorithm, override `td_target`, `loss` or `forward`; overrides are always respected.
 
     Args:
         network: The online network, from observations (B, ...) to the head's outputs, (B, A) or (B, A, N).
         head: What those outputs mean.
         double: The online network chooses the next action, the target network values it (van Hasselt et al. 2016).
-        munchausen_temperature: Of Munchausen targets (Vieillard et al. 2020); None leaves them out.
+        munchausen_temperature: Temperature of Munchausen targets (Vieillard et al. 2020); None leaves them out.
         max_grad_norm: Euclidean norm that the gradient is clipped to; None leaves it.
         target_update_every: Updates between updates of the target network.
         tau: Share of the online network that a target update takes; 1 copies it.
@@ -74,9 +78,9 @@ class Learner(nn.Module):
         self.tau = tau
         self.average_updates = average_updates
         self.updates = 0
-        self.rounds: Rounds | None = None
+        self.update_backend: UpdateBackend | None = None
         """A faster implementation of `learn`; None for the loop below."""
-        self.numbers: dict[str, float | Tensor] = {}
+        self.statistics: dict[str, float | Tensor] = {}
         """`loss`, `grad_norm` before clipping, and the taken actions' `q_mean` and `q_max`, of the last minibatch.
 
         Instead of the last two it may hold the actions' values (B,) as `q`.
@@ -85,7 +89,7 @@ class Learner(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what refers to the memory of these tensors: a copy makes its own."""
-        return {**self.__dict__, "rounds": None, "_acting": {}}
+        return {**self.__dict__, "update_backend": None, "_acting": {}}
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return the action values (B, A) of observations (B, ...).
@@ -101,10 +105,14 @@ class Learner(nn.Module):
 
     @property
     def _rust_acting(self) -> RustActing | None:
+        if not self._can_act_in_rust():
+            return None
         network = self.acting_network
-        if network not in self._acting:
-            self._acting[network] = RustActing.of(network)
-        return self._acting[network] if self._acts_by_means() else None
+        acting = self._acting.get(network)
+        if acting is None or not acting.is_current():
+            # Layers may have been replaced, or the optimizer has moved the parameters into its flat tensor.
+            acting = self._acting[network] = RustActing.of(network)
+        return acting
 
     def greedy_actions(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
         """Return the actions of largest value, (N,), in observations (N, ...)."""
@@ -118,16 +126,12 @@ class Learner(nn.Module):
             actions: Tensor = self(torch.from_numpy(obs).to(device)).argmax(dim=1)  # (N,)
         return actions.cpu().numpy()
 
-    def _acts_by_means(self) -> bool:
-        """Whether an action's value is the mean of its outputs, and neither an override nor a hook must see it."""
-        return type(self.head) in MEAN_HEADS and not self._forward_is_watched()
+    def _can_act_in_rust(self) -> bool:
+        """Whether an action's value is the mean of its outputs, and `forward` is neither overridden nor has hooks."""
+        return type(self.head) in MEAN_HEADS and not self._has_own_forward()
 
-    def _forward_is_watched(self) -> bool:
-        return (
-            type(self).forward is not Learner.forward
-            or "forward" in vars(self)
-            or bool(self._forward_hooks or self._forward_pre_hooks)
-        )
+    def _has_own_forward(self) -> bool:
+        return bool(self._forward_hooks or self._forward_pre_hooks or overridden(self, Learner, ["forward"]))
 
     # ---- acting elsewhere
 
@@ -142,12 +146,8 @@ class Learner(nn.Module):
         Raises:
             ValueError: A copy would act differently: the network is noisy, a method is overridden, or there are hooks.
         """
-        own = [
-            name
-            for name in ("forward", "greedy_actions", "acting_network")
-            if name in vars(self) or getattr(type(self), name) is not getattr(Learner, name)
-        ]
-        if own or self._forward_is_watched():
+        own = overridden(self, Learner, ["forward", "greedy_actions", "acting_network"])
+        if own or self._has_own_forward():
             what = f"overrides {' and '.join(own)}" if own else "has hooks"
             raise ValueError(f"{type(self).__name__} {what}, which collectors would not have; use collectors=0")
         if any(isinstance(module, NoisyLinear) for module in self.modules()):
@@ -202,7 +202,7 @@ class Learner(nn.Module):
         loss = losses.mean() if batch.weights is None else (batch.weights * losses).mean()
         values = head.means(head.returns(outputs.detach()))  # (B,)
         # Computing their mean and maximum in every update would take more than 1% of its time.
-        self.numbers["q"] = values
+        self.statistics["q"] = values
         return loss, head.means(td_target) - values
 
     # ---- a round of updates
@@ -213,7 +213,7 @@ class Learner(nn.Module):
         """Make one gradient update per minibatch of `batch`, whose columns are (M, B, ...).
 
         Args:
-            batch: Tensors on the networks' device; M is at least 1.
+            batch: Tensors; M is at least 1.
             backward: Called with the last minibatch's loss in place of `Tensor.backward`.
             step: Called for the last step in place of `optimizer.step`.
 
@@ -221,9 +221,12 @@ class Learner(nn.Module):
             The temporal-difference errors (M, B).
         """
         step = self.optimizer.step if step is None else step
-        if self.rounds is not None:
-            return self.rounds(batch, step)
-        minibatches, td_errors = batch.unbind(), []
+        if self.update_backend is not None:
+            made = self.update_backend(batch, step)
+            if made is not None:
+                return made
+            self.update_backend = None
+        minibatches, td_errors = batch.to(next(self.parameters()).device).unbind(), []
         for minibatch in minibatches:
             is_last = minibatch is minibatches[-1]
             loss, td_error = self.loss(minibatch)  # (), (B,)
@@ -234,14 +237,14 @@ class Learner(nn.Module):
             self.follow()
             td_errors.append(td_error)
         self.average(len(minibatches))
-        self.numbers["loss"] = loss.detach()
+        self.statistics["loss"] = loss.detach()
         return torch.stack(td_errors)
 
     def clip(self) -> None:
         """Scale the gradient down to a Euclidean norm of at most `max_grad_norm` over all parameters."""
         if self.max_grad_norm is not None:
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            self.numbers["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            self.statistics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
 
     def follow(self) -> None:
         """Count an update; every `target_update_every`, move the target network towards the online one."""

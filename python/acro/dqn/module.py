@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from acro.dqn import rust_rounds
+from acro.dqn import rust_updates
 from acro.dqn.convolution import ConvQNetwork, make_network
-from acro.dqn.cuda_graph import CapturedRounds
+from acro.dqn.cuda_graph import CudaGraphUpdates
 from acro.dqn.heads import Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
 from acro.dqn.networks import check_network
 from acro.dqn.optimizer import FlatAdam
 from acro.dqn.settings import check_same_network, check_settings
-from acro.dqn.trainers import UPDATE_HOOKS, check_hooks, check_trainer, with_update_hooks
+from acro.dqn.trainers import UPDATE_HOOKS, check_hooks, check_trainer, find_callback_with_update_hooks
 from acro.evaluation import Episodes, Evaluation, evaluate
+from acro.overrides import overridden
 from acro.replay import Batch
 from acro.storage.checkpoints import FORMAT_KEY, FORMAT_VERSION
 
@@ -188,7 +189,7 @@ class DQN(Learner, L.LightningModule):
         self.example_input_array = example
         self._make_optimizer = optimizer
         self._td_error_sum = 0.0
-        self._rounds = 0
+        self._rounds_since_log = 0
         self._takes_rust()
 
     def act(
@@ -239,8 +240,6 @@ class DQN(Learner, L.LightningModule):
             self.train()
         check_hooks(self)
         self._check_sizes()
-        # Layers may have been replaced since the network last acted.
-        self._acting.clear()
         is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
         if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
             logger.info(
@@ -265,15 +264,15 @@ class DQN(Learner, L.LightningModule):
             self.optimizer = self._make_optimizer(self.q_network.parameters())
             return self.optimizer
         self.optimizer = optimizer = FlatAdam(self.q_network.parameters(), lr=self.learning_rate)
-        self.rounds = None
+        self.update_backend = None
         if self.cuda_graph:
             if self.device.type != "cuda":
                 raise ValueError(f"cuda_graph must be False on {self.device}: CUDA graphs need a GPU")
             if (reason := self._why_not_whole_rounds()) is not None:
                 raise ValueError(f"cuda_graph must be False: {reason}, which a graph would leave out")
-            self.rounds = CapturedRounds(self, optimizer)
+            self.update_backend = CudaGraphUpdates(self, optimizer)
         elif self._takes_rust():
-            self.rounds = rust_rounds.RustRounds(self, optimizer)
+            self.update_backend = rust_updates.RustUpdates(self, optimizer)
         end, duration = self.learning_rate_end, self.learning_rate_decay_updates
         end_factor = 1.0 if end is None else end / self.learning_rate
 
@@ -292,7 +291,7 @@ class DQN(Learner, L.LightningModule):
         if not isinstance(wrapped, LightningOptimizer):
             raise ValueError(f"configure_optimizers must return one optimizer for DQN's updates, got {wrapped}")
         if wrapped.optimizer is not vars(self).get("optimizer"):
-            self.optimizer, self.rounds = wrapped.optimizer, None
+            self.optimizer, self.update_backend = wrapped.optimizer, None
         return wrapped
 
     def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
@@ -305,7 +304,7 @@ class DQN(Learner, L.LightningModule):
             return
         # Lightning's wrapped optimizer takes as long as an update, so it makes only a round's last step.
         wrapped = self._adopt_optimizer()
-        if not isinstance(self.rounds, CapturedRounds):  # which copy it to the device themselves
+        if self.update_backend is None:
             batch = batch.to(self.device)
         if batch.obs.dtype == torch.float64:
             batch = batch._replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
@@ -326,29 +325,25 @@ class DQN(Learner, L.LightningModule):
             )
         # The mean absolute error of the last minibatch.
         self._td_error_sum += torch.linalg.vector_norm(td_errors[-1], ord=1).item() / td_errors.shape[1]
-        self._rounds += 1
+        self._rounds_since_log += 1
 
     def _takes_rust(self) -> bool:
         """Whether Rust makes the updates; raise a ValueError if it was asked to and cannot."""
         if self.backend == "torch":
             return False
         given = None if self._make_optimizer is None else "optimizer is given"
-        reason = given or self._why_not_whole_rounds() or rust_rounds.why_not(self)
+        reason = given or self._why_not_whole_rounds() or rust_updates.why_not(self)
         if reason is not None and self.backend == "rust":
             raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
         return reason is None
 
     def _why_not_whole_rounds(self) -> str | None:
         """Return what must be called between the updates of a round; None if a round can be made as a whole."""
-        hooks = [
-            name
-            for name in ("manual_backward", "backward", *UPDATE_HOOKS)
-            if getattr(type(self), name) is not getattr(L.LightningModule, name)
-        ]
-        hooks += [name for name in ("follow", "average") if getattr(type(self), name) is not getattr(Learner, name)]
-        if hooks:
-            return f"{type(self).__name__} overrides {', '.join(hooks)}"
-        if self._trainer is not None and (callback := with_update_hooks(self.trainer)) is not None:
+        own = overridden(self, L.LightningModule, ["manual_backward", "backward", *UPDATE_HOOKS])
+        own += overridden(self, Learner, ["follow", "average"])
+        if own:
+            return f"{type(self).__name__} overrides {', '.join(own)}"
+        if self._trainer is not None and (callback := find_callback_with_update_hooks(self.trainer)) is not None:
             return f"the callback {type(callback).__name__} has hooks around single updates"
         return None
 
@@ -375,14 +370,14 @@ class DQN(Learner, L.LightningModule):
 
     def _training_metrics(self) -> dict[str, float]:
         metrics = {"epoch": float(self.current_epoch), "train/updates": float(self.updates)}
-        if self._rounds:
-            metrics["train/td_error"] = self._td_error_sum / self._rounds
+        if self._rounds_since_log:
+            metrics["train/td_error"] = self._td_error_sum / self._rounds_since_log
             metrics["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
-            numbers = dict(self.numbers)
-            if isinstance(q := numbers.pop("q", None), Tensor):
-                numbers |= {"q_mean": q.mean(), "q_max": q.max()}
-            metrics |= {f"train/{name}": float(number) for name, number in numbers.items()}
-        self._td_error_sum, self._rounds = 0.0, 0
+            statistics = dict(self.statistics)
+            if isinstance(q := statistics.pop("q", None), Tensor):
+                statistics |= {"q_mean": q.mean(), "q_max": q.max()}
+            metrics |= {f"train/{name}": float(value) for name, value in statistics.items()}
+        self._td_error_sum, self._rounds_since_log = 0.0, 0
         return metrics if self._experience is None else {**metrics, **self._experience.metrics()}
 
     @property
@@ -423,7 +418,7 @@ class DQN(Learner, L.LightningModule):
         checkpoint["dqn"] = {
             "updates": self.updates,
             "td_error_sum": self._td_error_sum,
-            "rounds": self._rounds,
+            "rounds": self._rounds_since_log,
             "head": type(self.head).__name__,
         }
 
@@ -439,4 +434,4 @@ class DQN(Learner, L.LightningModule):
         counters = checkpoint["dqn"]
         self.check_head(counters)
         self.updates = counters["updates"]
-        self._td_error_sum, self._rounds = counters["td_error_sum"], counters["rounds"]
+        self._td_error_sum, self._rounds_since_log = counters["td_error_sum"], counters["rounds"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -39,7 +39,17 @@ def flatten_parameters(parameters: Iterable[nn.Parameter]) -> Tensor:
     return flat
 
 
-def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+def restore_views(flat: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+    """Make every parameter a view of `flat` again, with its value; `parameter.data = ...` gives it other storage."""
+    address = flat.data_ptr()
+    for index, parameter in enumerate(parameters):
+        if parameter.data_ptr() != address:
+            view = _views(flat, parameters)[index]
+            parameter.data = view.copy_(parameter.detach())
+        address += parameter.nbytes
+
+
+def _views(flat: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     parts = torch.split(flat, [parameter.numel() for parameter in parameters])
     return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
 
@@ -55,8 +65,8 @@ class FlatAdam(torch.optim.Adam):
         eps: Added to the root of the second moment.
     """
 
-    round: Callable[[], None] | None = None
-    """If set, `step` calls it instead: it makes all steps of a round."""
+    is_stepped = False
+    """Whether the next `step` was made already; it only resets this then."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, eps: float = 1e-8) -> None:
         self.parameters = list(parameters)
@@ -74,12 +84,13 @@ class FlatAdam(torch.optim.Adam):
         self.zero_grad()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients in place, and restore those that were set to None."""
+        """Clear the gradients in place, and restore the views that were replaced."""
         self.flat_grad.zero_()
-        self.tie_gradients()
+        self.tie()
 
-    def tie_gradients(self) -> None:
-        """Make every parameter's `grad` a view of the flat tensor; the Trainer may have set them to None."""
+    def tie(self) -> None:
+        """Make every parameter and its `grad` views of the flat tensors again; the Trainer may set `grad` to None."""
+        restore_views(self._values, self.parameters)
         if self.flat.grad is not self.flat_grad or any(parameter.grad is None for parameter in self.parameters):
             self.flat.grad = self.flat_grad
             for parameter, view in zip(self.parameters, _views(self.flat_grad, self.parameters), strict=True):
@@ -91,10 +102,9 @@ class FlatAdam(torch.optim.Adam):
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
-        if self.round is None:
+        if not self.is_stepped:
             self.step_by(self.param_groups[0]["lr"])
-        else:
-            self.round()
+        self.is_stepped = False
         return result
 
     def step_by(self, lr: float | Tensor) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+from itertools import chain
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -42,6 +46,31 @@ def make_network(network: QNetwork) -> Network:
     )
 
 
+class Layers:
+    """The layers and parameters of a network as they are now, to notice a later change of them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        # A call of `modules` and `parameters` for every action would take longer than the action.
+        modules = list(network.modules())
+        self._named = [named for module in modules for named in (module._modules, module._parameters)]
+        self._hooks = [getattr(module, hooks) for module in modules for hooks in _HOOKS]
+        self._parts = self._find_parts()
+
+    def _find_parts(self) -> list[object]:
+        return list(chain.from_iterable(map(dict[str, Any].values, self._named)))
+
+    def are_unchanged(self) -> bool:
+        """Whether no layer or parameter was replaced, and no hook was added."""
+        parts = self._find_parts()
+        return (
+            len(parts) == len(self._parts)
+            and all(map(operator.is_, parts, self._parts))
+            and not any(self._hooks)
+            and "forward" not in vars(self._network)
+        )
+
+
 class RustActing:
     """Chooses a QNetwork's greedy actions: for few observations, calling torch takes longer than the arithmetic."""
 
@@ -53,17 +82,19 @@ class RustActing:
     def __init__(self, network: QNetwork) -> None:
         self._network = make_network(network)
         self._parameters = list(network.parameters())
-        self._find_weights()
+        self._weights = flatten_parameters(self._parameters).numpy()
+        self._layers = Layers(network)
+        self._addresses = self._find_addresses()
 
-    def _find_weights(self) -> None:
-        self._flat = flatten_parameters(self._parameters)
-        self._weights = self._flat.numpy()
+    def _find_addresses(self) -> list[int]:
+        return [parameter.data_ptr() for parameter in self._parameters]
+
+    def is_current(self) -> bool:
+        """Whether the network's layers and parameters are the same, where they were."""
+        return self._find_addresses() == self._addresses and self._layers.are_unchanged()
 
     def __call__(self, obs: NDArray[np.generic]) -> NDArray[np.int64]:
         """Return the first action of largest value for each row of `obs` (N, ...), (N,)."""
-        if self._parameters[0].data_ptr() != self._flat.data_ptr():
-            # The optimizer has moved the parameters into its flat tensor.
-            self._find_weights()
         rows = np.asarray(obs, dtype=np.float32, order="C")
         if len(rows) == 1:
             # A product with one row is summed in another order; with two or more, a row's result does not depend on the

@@ -8,6 +8,8 @@ import lightning as L
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
+from acro.overrides import overridden
+
 # Lightning runs these under manual optimization without a warning, but they have no use there.
 _REFUSED_CALLBACKS = {
     StochasticWeightAveraging: "its average is neither evaluated nor saved; EMAWeightAveraging's is both",
@@ -33,12 +35,11 @@ def check_hooks(module: L.LightningModule) -> None:
     Raises:
         ValueError: It does.
     """
-    for name, instead in _UNCALLED_HOOKS.items():
-        if getattr(type(module), name) is not getattr(L.LightningModule, name):
-            raise ValueError(
-                f"{type(module).__name__} overrides {name}, which is never called: DQN makes its own updates; "
-                f"override {instead}"
-            )
+    for name in overridden(module, L.LightningModule, _UNCALLED_HOOKS):
+        raise ValueError(
+            f"{type(module).__name__} overrides {name}, which is never called: DQN makes its own updates; "
+            f"override {_UNCALLED_HOOKS[name]}"
+        )
 
 
 def check_trainer(trainer: L.Trainer) -> None:
@@ -81,9 +82,9 @@ def _check_length(trainer: L.Trainer) -> None:
             )
 
 
-def with_update_hooks(trainer: L.Trainer) -> L.Callback | None:
+def find_callback_with_update_hooks(trainer: L.Trainer) -> L.Callback | None:
     """Return a callback of `trainer` with hooks within an update; None if there is none."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined] # Lightning does not declare it
-        if any(getattr(type(callback), name) is not getattr(L.Callback, name) for name in UPDATE_HOOKS):
+        if overridden(callback, L.Callback, UPDATE_HOOKS):
             return cast(L.Callback, callback)
     return None

@@ -27,6 +27,7 @@ from acro.experience.mirror import mirror_half, reflection_of
 from acro.experience.runner import EnvRunner, LocalRunner
 from acro.experience.settings import SAME_SETTINGS, check_collectors, check_same_settings, check_settings
 from acro.experience.shards import EnvShard
+from acro.overrides import overridden
 from acro.replay import Batch, ReplayMemory
 from acro.storage.tensors import to_arrays, to_tensors
 
@@ -296,7 +297,7 @@ class Experience(L.LightningDataModule):
             return LocalRunner(self._shard(self.make_exploration(), 0, self.num_envs).make(self._given, observe))
         from acro.experience.ray_runner import RayRunner
 
-        if type(self).make_exploration is not Experience.make_exploration:
+        if overridden(self, Experience, ["make_exploration"]):
             raise ValueError(f"{type(self).__name__} overrides make_exploration; use collectors=0")
         count = self.num_envs // self.collectors
         firsts = range(0, self.num_envs, count)

@@ -38,9 +38,9 @@ pub struct Stats {
     /// The minibatch's loss.
     pub loss: f32,
     /// The mean of the taken actions' values.
-    pub mean_q: f32,
+    pub q_mean: f32,
     /// The largest of them.
-    pub max_q: f32,
+    pub q_max: f32,
     /// The gradient's Euclidean norm before it was clipped.
     pub grad_norm: f32,
 }
@@ -149,7 +149,7 @@ impl Learner {
             follow(average, state.parameters, rule.average_share(batch.count));
         }
         if batch.count > 0 {
-            (stats.mean_q, stats.max_q) = self.minibatch.mean_and_max(self.shape.outputs());
+            (stats.q_mean, stats.q_max) = self.minibatch.mean_and_max(self.shape.outputs());
         }
         Ok(stats)
     }

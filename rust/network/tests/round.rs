@@ -257,7 +257,7 @@ proptest! {
         prop_assert!(is_close(&numbers.exp_avg_sq, &model.exp_avg_sq, 1e-3));
         prop_assert!(is_close(&numbers.target, &model.target, 1e-3));
         prop_assert!(is_close(&numbers.average, &model.average, 1e-3));
-        prop_assert!(stats.grad_norm.is_finite() && stats.loss >= 0.0 && stats.mean_q <= stats.max_q + 1e-5);
+        prop_assert!(stats.grad_norm.is_finite() && stats.loss >= 0.0 && stats.q_mean <= stats.q_max + 1e-5);
     }
 
     #[test]
@@ -380,8 +380,8 @@ fn temporal_difference_errors_by_hand() {
         stats,
         Stats {
             loss: 1.0,
-            mean_q: 1.75,
-            max_q: 2.5,
+            q_mean: 1.75,
+            q_max: 2.5,
             grad_norm: 1.75f32.sqrt()
         }
     );

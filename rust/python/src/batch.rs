@@ -40,10 +40,10 @@ pub(crate) struct Shape {
 impl Shape {
     /// The `batch_size` of `sample`: an int, or a pair of ints whose first may be 0.
     pub(crate) fn of_batch_size(batch_size: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let (rounds, batch) = if let Ok(batch) = batch_size.extract::<i64>() {
+        let (minibatches, batch) = if let Ok(batch) = batch_size.extract::<i64>() {
             (None, batch)
-        } else if let Ok((rounds, batch)) = batch_size.extract::<(i64, i64)>() {
-            (Some(rounds), batch)
+        } else if let Ok((minibatches, batch)) = batch_size.extract::<(i64, i64)>() {
+            (Some(minibatches), batch)
         } else {
             let found = describe(batch_size);
             let message =
@@ -51,13 +51,13 @@ impl Shape {
             return Err(PyTypeError::new_err(message));
         };
         let batch = checked("batch_size", 1, batch)?;
-        match rounds {
+        match minibatches {
             None => Ok(Self {
                 lengths: [batch, 1],
                 axes: 1,
             }),
-            Some(rounds) => Ok(Self {
-                lengths: [checked("M of batch_size (M, B)", 0, rounds)?, batch],
+            Some(minibatches) => Ok(Self {
+                lengths: [checked("M of batch_size (M, B)", 0, minibatches)?, batch],
                 axes: 2,
             }),
         }
@@ -70,8 +70,8 @@ impl Shape {
                 lengths: [batch, 1],
                 axes: 1,
             }),
-            [rounds, batch] => Ok(Self {
-                lengths: [rounds, batch],
+            [minibatches, batch] => Ok(Self {
+                lengths: [minibatches, batch],
                 axes: 2,
             }),
             _ => Err(PyValueError::new_err(format!(
@@ -85,7 +85,7 @@ impl Shape {
         &self.lengths[..self.axes]
     }
 
-    pub(crate) fn rounds(&self) -> usize {
+    pub(crate) fn minibatches(&self) -> usize {
         if self.axes == 1 { 1 } else { self.lengths[0] }
     }
 

@@ -169,12 +169,17 @@ impl PyNetwork {
         let mut average = average.transpose()?;
         let actions = plain::<i64>("actions", actions)?.try_readonly();
         let actions = actions.map_err(|error| in_use("actions", &error))?;
-        let &[rounds, size] = actions.shape() else {
+        let &[minibatches, size] = actions.shape() else {
             return Err(wrong_shape("actions", actions.shape(), "(M, B)"));
         };
-        let scalars = |name, value| column::<f32>(name, value, &[rounds, size], 1);
+        let scalars = |name, value| column::<f32>(name, value, &[minibatches, size], 1);
         let rows = |name, value| {
-            column::<f32>(name, value, &[rounds, size], self.shape.observation_size())
+            column::<f32>(
+                name,
+                value,
+                &[minibatches, size],
+                self.shape.observation_size(),
+            )
         };
         let (obs, next_obs) = (rows("obs", obs)?, rows("next_obs", next_obs)?);
         let (rewards, discounts) = (
@@ -185,7 +190,7 @@ impl PyNetwork {
         let weights = weights.transpose()?;
 
         let batch = Batch {
-            count: rounds,
+            count: minibatches,
             size,
             obs: obs.as_slice()?,
             actions: actions.as_slice()?,
@@ -212,7 +217,7 @@ impl PyNetwork {
         };
         check_state_apart(&state, &batch)?;
 
-        let td_errors = PyArray2::zeros(py, [rounds, size], false);
+        let td_errors = PyArray2::zeros(py, [minibatches, size], false);
         let mut new = td_errors.readwrite();
         let new = new.as_slice_mut()?;
         // The slices stay valid without the interpreter: this call holds a reference to each array, and an array in use
@@ -309,8 +314,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn to_dict(py: Python<'_>, stats: Stats) -> PyResult<Bound<'_, PyDict>> {
     let found = PyDict::new(py);
     found.set_item("loss", stats.loss)?;
-    found.set_item("mean_q", stats.mean_q)?;
-    found.set_item("max_q", stats.max_q)?;
+    found.set_item("q_mean", stats.q_mean)?;
+    found.set_item("q_max", stats.q_max)?;
     found.set_item("grad_norm", stats.grad_norm)?;
     Ok(found)
 }

@@ -185,9 +185,9 @@ impl PyReplayMemory {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = batch_size.py();
         let shape = Shape::of_batch_size(batch_size)?;
-        let (rounds, batch_size) = (shape.rounds(), shape.batch_size());
+        let (minibatches, batch_size) = (shape.minibatches(), shape.batch_size());
         let draw = Draw {
-            rounds,
+            minibatches,
             batch_size,
             n_step,
             gamma,

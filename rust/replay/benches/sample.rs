@@ -116,7 +116,7 @@ fn sample(c: &mut Criterion, capacity: usize, num_envs: usize, n_step: usize) {
     let mut memory = acrobot_memory(capacity, num_envs);
     let mut out = Out::new();
     let draw = Draw {
-        rounds: 1,
+        minibatches: 1,
         batch_size: BATCH,
         n_step,
         gamma: 0.99,

@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Two minibatches of 32, each transition looking three steps ahead.
     let batch = memory.sample(Draw {
-        rounds: 2,
+        minibatches: 2,
         n_step: 3,
         ..Draw::new(32)
     })?;

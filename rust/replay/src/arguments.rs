@@ -67,7 +67,7 @@ pub struct Steps<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     /// Number of minibatches.
-    pub rounds: usize,
+    pub minibatches: usize,
     /// Transitions in a minibatch.
     pub batch_size: usize,
     /// Steps that rewards are summed over.
@@ -85,7 +85,7 @@ impl Draw {
     #[must_use]
     pub fn new(batch_size: usize) -> Self {
         Self {
-            rounds: 1,
+            minibatches: 1,
             batch_size,
             n_step: 1,
             gamma: 0.99,

@@ -140,7 +140,7 @@ impl ReplayMemory {
         weights: Option<&mut [F]>,
     ) -> Result<(), Error> {
         let Draw {
-            rounds,
+            minibatches,
             batch_size,
             n_step,
             gamma,
@@ -174,11 +174,11 @@ impl ReplayMemory {
         let drawn = match (priorities, replace) {
             (None, true) => sampling::uniform(rings, rng, rows, slots),
             (None, false) => {
-                (0..rounds).try_for_each(|_| sampling::distinct(rings, rng, batch_size, slots))
+                (0..minibatches).try_for_each(|_| sampling::distinct(rings, rng, batch_size, slots))
             }
-            (Some(tree), true) => (0..rounds)
+            (Some(tree), true) => (0..minibatches)
                 .try_for_each(|_| sampling::proportional(tree, rng, batch_size, slots, points)),
-            (Some(tree), false) => (0..rounds)
+            (Some(tree), false) => (0..minibatches)
                 .try_for_each(|_| sampling::proportional_distinct(tree, rng, batch_size, slots)),
         };
         if drawn.is_err() {
@@ -262,13 +262,13 @@ fn zeros<T: Clone + Default>(rows: usize, length: usize) -> Result<Vec<T>, Error
 
 /// The transitions of all minibatches.
 fn total(draw: Draw) -> Result<usize, Error> {
-    let (rounds, batch_size) = (draw.rounds, draw.batch_size);
+    let (minibatches, batch_size) = (draw.minibatches, draw.batch_size);
     let refused = || Error::OutOfMemory {
         what: BATCH,
-        asked: rounds as u128 * batch_size as u128,
+        asked: minibatches as u128 * batch_size as u128,
         available: available_bytes(),
     };
-    rounds.checked_mul(batch_size).ok_or_else(refused)
+    minibatches.checked_mul(batch_size).ok_or_else(refused)
 }
 
 /// The importance weights of one minibatch: (1 / (N P))^beta over the largest of them, whatever N is.

@@ -133,7 +133,7 @@ fn counting(
 
 fn stream(mut memory: acro_replay::ReplayMemory, replace: bool) -> Vec<i64> {
     let draw = Draw {
-        rounds: 2,
+        minibatches: 2,
         batch_size: 6,
         replace,
         ..ONE
@@ -209,7 +209,7 @@ fn zero_priorities_are_not_drawn_whatever_the_rounding() {
     let (drawn, _) = sample(
         &mut memory,
         Draw {
-            rounds: 500,
+            minibatches: 500,
             batch_size: 64,
             ..ONE
         },
@@ -275,7 +275,7 @@ fn owned_batch_is_what_columns_get() {
         counting(20, 2, Some(0.6), 33),
     );
     let draw = Draw {
-        rounds: 3,
+        minibatches: 3,
         n_step: 2,
         ..Draw::new(7)
     };
@@ -320,9 +320,9 @@ fn numbers_are_read_wherever_they_begin() {
 #[test]
 fn batch_that_cannot_be_had_is_an_error() {
     let mut memory = counting(10, 1, None, 10);
-    for (rounds, batch_size) in [(1, usize::MAX), (usize::MAX, 2), (1, 1 << 60)] {
+    for (minibatches, batch_size) in [(1, usize::MAX), (usize::MAX, 2), (1, 1 << 60)] {
         let refused = memory.sample(Draw {
-            rounds,
+            minibatches,
             ..Draw::new(batch_size)
         });
         assert!(

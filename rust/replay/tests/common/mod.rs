@@ -179,7 +179,7 @@ pub(crate) fn sample(
     memory: &mut ReplayMemory,
     draw: Draw,
 ) -> Result<(Vec<Drawn>, Vec<f32>), Error> {
-    read(draw.rounds * draw.batch_size, |columns, weights| {
+    read(draw.minibatches * draw.batch_size, |columns, weights| {
         memory.sample_into(draw, columns, Some(weights))
     })
 }
@@ -197,7 +197,7 @@ pub(crate) fn gather(
 }
 
 pub(crate) const ONE: Draw = Draw {
-    rounds: 1,
+    minibatches: 1,
     batch_size: 1,
     n_step: 1,
     gamma: 0.99,

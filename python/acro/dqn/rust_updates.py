@@ -1,4 +1,4 @@
-"""Rounds of updates of a `QNetwork` on a CPU, in Rust (`rust/network`)."""
+"""The updates of a `QNetwork` on a CPU, in Rust (`rust/network`)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from acro.dqn.heads import MEAN_HEADS, ValueHead
 from acro.dqn.learner import Learner
 from acro.dqn.networks import QNetwork
-from acro.dqn.optimizer import FlatAdam, flatten_parameters
-from acro.dqn.rust_network import make_network, why_not_network
+from acro.dqn.optimizer import FlatAdam, flatten_parameters, restore_views
+from acro.dqn.rust_network import Layers, make_network, why_not_network
+from acro.overrides import overridden
 from acro.replay import Batch
 
 # Methods of the learner that Rust replaces: an override of one must run, so Rust cannot.
@@ -23,13 +24,8 @@ _REPLACED = ("td_target", "loss", "clip", "follow", "average")
 
 def why_not(learner: Learner) -> str | None:
     """Return why Rust cannot make the updates of `learner`; None if it can."""
-    overridden = [
-        name
-        for name in _REPLACED
-        if getattr(type(learner), name) is not getattr(Learner, name) or name in vars(learner)
-    ]
-    if overridden:
-        return f"{type(learner).__name__} overrides {', '.join(overridden)}"
+    if own := overridden(learner, Learner, _REPLACED):
+        return f"{type(learner).__name__} overrides {', '.join(own)}"
     if type(learner.head) not in MEAN_HEADS:
         return f"the head is a {type(learner.head).__name__}, neither a ValueHead nor a QuantileHead"
     if learner.munchausen_temperature is not None:
@@ -39,7 +35,21 @@ def why_not(learner: Learner) -> str | None:
     return why_not_network(learner.q_network)
 
 
-class RustRounds:
+class FlatFollower:
+    """The weights of a network that follows the online one, as a flat array."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._parameters = list(network.parameters())
+        self._flat = flatten_parameters(self._parameters)
+        self._weights = self._flat.numpy()
+
+    def weights(self) -> NDArray[np.float32]:
+        """Return all parameters, which are views of the array."""
+        restore_views(self._flat, self._parameters)
+        return self._weights
+
+
+class RustUpdates:
     """`Learner.learn` in Rust, in the memory of the torch tensors: nothing is copied."""
 
     def __init__(self, learner: Learner, optimizer: FlatAdam) -> None:
@@ -47,35 +57,32 @@ class RustRounds:
         self._learner = learner
         self._optimizer = optimizer
         self._network = make_network(learner.q_network)
+        self._layers = Layers(learner.q_network)
         # In the same order as the online network's, so that an update of the target is one pass.
-        self._target = flatten_parameters(learner.target_network.parameters()).numpy()
-        average = learner.averaged_network
-        self._average = None if average is None else flatten_parameters(average.parameters()).numpy()
+        self._target = FlatFollower(learner.target_network)
+        self._average = None if learner.averaged_network is None else FlatFollower(learner.averaged_network)
 
-    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor:
-        """Make the updates of `batch` when `step` calls the optimizer; return the errors (M, B)."""
+    def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor | None:
+        """Make the updates of `batch` and return the errors (M, B); None if Rust cannot make them any more."""
         (group,) = self._optimizer.param_groups
-        if group["weight_decay"] or group["maximize"]:
-            # Rust's Adam has neither.
-            self._learner.rounds = None
-            return self._learner.learn(batch, step=step)
-        td_errors: list[NDArray[np.float32]] = []
-        self._optimizer.round = lambda: td_errors.append(self._learn(batch))
-        try:
-            step()
-        finally:
-            self._optimizer.round = None
-        return torch.from_numpy(td_errors[0])
+        # Rust's Adam has neither.
+        if group["weight_decay"] or group["maximize"] or not self._layers.are_unchanged():
+            return None
+        td_errors = torch.from_numpy(self._learn(batch))
+        self._optimizer.is_stepped = True
+        step()
+        return td_errors
 
     def _learn(self, batch: Batch) -> NDArray[np.float32]:
         learner, optimizer = self._learner, self._optimizer
         (group,), state = optimizer.param_groups, optimizer.state[optimizer.flat]
-        td_errors, numbers = self._network.learn(
+        optimizer.tie()
+        td_errors, statistics = self._network.learn(
             optimizer.flat.detach().numpy(),
             state["exp_avg"].numpy(),
             state["exp_avg_sq"].numpy(),
-            self._target,
-            self._average,
+            self._target.weights(),
+            None if self._average is None else self._average.weights(),
             batch.obs.float().numpy(),
             batch.actions.numpy(),
             batch.rewards.numpy(),
@@ -97,10 +104,5 @@ class RustRounds:
         )
         state["step"] += len(td_errors)
         learner.updates += len(td_errors)
-        learner.numbers = {
-            "loss": numbers["loss"],
-            "grad_norm": numbers["grad_norm"],
-            "q_mean": numbers["mean_q"],
-            "q_max": numbers["max_q"],
-        }
+        learner.statistics = {**statistics}
         return td_errors
