@@ -28,6 +28,8 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
     "default_root_dir": "runs",
 }
+# Arguments of `DQN` that are taken from the `Experience`, and are no options.
+LINKED = ("observation_size", "num_actions", "return_range", "observation_shape", "observation_dtype")
 
 
 class Option(NamedTuple):

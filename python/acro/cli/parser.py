@@ -27,6 +27,7 @@ from acro.cli.damage import blaming
 from acro.cli.mistakes import explain, explain_class
 from acro.cli.options import (
     DESCRIPTION,
+    LINKED,
     OPTIONS,
     PRESETS,
     TRAINER_DEFAULTS,
@@ -153,11 +154,8 @@ class FitCLI(LightningCLI):
         for option in OPTIONS:
             kind = {"action": "store_true"} if option.is_switch else {"type": option.type, "default": option.default}
             parser.add_argument(f"--{option.name}", help=option.help, **kind)
-        parser.link_arguments("data.observation_size", "model.observation_size", apply_on="instantiate")
-        parser.link_arguments("data.num_actions", "model.num_actions", apply_on="instantiate")
-        parser.link_arguments("data.return_range", "model.return_range", apply_on="instantiate")
-        parser.link_arguments("data.observation_shape", "model.observation_shape", apply_on="instantiate")
-        parser.link_arguments("data.observation_dtype", "model.observation_dtype", apply_on="instantiate")
+        for linked in LINKED:
+            parser.link_arguments(f"data.{linked}", f"model.{linked}", apply_on="instantiate")
         for seeded in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", seeded, compute_fn=_plain_seed)
 
@@ -308,5 +306,5 @@ def _check_length(max_epochs: int | None, steps_per_epoch: int, env_steps: int) 
     needed = -(-env_steps // steps_per_epoch)
     raise ValueError(
         f"--trainer.max_epochs {max_epochs} must be at least {needed} to continue this run, "
-        f"which has {env_steps} steps behind it"
+        f"which has already taken {env_steps} steps"
     )

@@ -12,10 +12,16 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from acro.cli.options import DESCRIPTION, OPTIONS, TRAINER_DEFAULTS, USAGE, asked_files, asked_preset, read_preset
-
-# Derived from the environment or the seed, or not for the command line.
-_LINKED = {"observation_size", "observation_shape", "num_actions", "return_range", "seed"}
+from acro.cli.options import (
+    DESCRIPTION,
+    LINKED,
+    OPTIONS,
+    TRAINER_DEFAULTS,
+    USAGE,
+    asked_files,
+    asked_preset,
+    read_preset,
+)
 
 
 def usage(argv: Sequence[str]) -> str:
@@ -89,7 +95,7 @@ def _settings(source: str, class_name: str, prefix: str, settings: dict[str, Any
     return {
         f"--{prefix}.{name}": f"{' '.join(text.split())} ({_shown(defaults[name])})"
         for name, text in explained
-        if name not in _LINKED
+        if name not in (*LINKED, "seed")
     }
 
 
