@@ -85,7 +85,7 @@ class Attach(L.Callback):
         """Label, and start."""
         wrap = self.profile.wrap
         experience: Any = trainer.datamodule  # type: ignore[attr-defined] # set where fit is given one
-        wrap(experience.collector.runner.stepper.env, "step", "environment")
+        wrap(experience.collector.runner.env, "step", "environment")
         wrap(experience.collector, "collect", "rest of a round's steps")
         wrap(experience, "_sample", "sampling")
         # The memory's methods are native and cannot be set on it: they are labelled where they are called.

@@ -89,11 +89,12 @@ class Evaluation:
         }
 
 
-def greedy_actions(network: nn.Module, obs: NDArray[np.generic], device: torch.device | str) -> NDArray[np.int64]:
+def greedy_actions(network: nn.Module, obs: NDArray[np.generic]) -> NDArray[np.int64]:
     """Return the greedy actions (N,) int64 for observations (N, ...), by the network's own method if it has one."""
     if hasattr(network, "greedy_actions"):
         own: NDArray[np.int64] = network.greedy_actions(obs)  # type: ignore[operator] # nn.Module has any attribute
         return own
+    device = next((parameter.device for parameter in network.parameters()), "cpu")
     with torch.inference_mode():
         actions: Tensor = network(torch.from_numpy(obs).to(device)).argmax(dim=1)
     return actions.cpu().numpy()
@@ -106,8 +107,6 @@ def evaluate(
     seed: int = 0,
     env_kwargs: dict[str, Any] | None = None,
     frame_stack: int | None = None,
-    *,
-    device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Play `episodes` greedy episodes together, episode i from `reset(seed=seed + i)`.
 
@@ -128,7 +127,7 @@ def evaluate(
         count = min(MAX_SIDE_BY_SIDE, episodes - first)
         env = envs.make_vec(env_id, count, autoreset_mode=AutoresetMode.NEXT_STEP, **(env_kwargs or {}))
         try:
-            part = _play_once(network, env, seed + first, frame_stack, device)
+            part = _play_once(network, env, seed + first, frame_stack)
         finally:
             env.close()
         returns.append(part[0])
@@ -138,7 +137,7 @@ def evaluate(
 
 
 def _play_once(
-    network: nn.Module, env: VectorEnv, seed: int, frame_stack: int | None, device: torch.device | str
+    network: nn.Module, env: VectorEnv, seed: int, frame_stack: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[NDArray[np.int64]]]:
     """Play each environment's first episode to its end; steps after an autoreset do not count.
 
@@ -165,7 +164,7 @@ def _play_once(
             break
         # The network sees only episodes that still go on, which are few towards the end.
         seen = obs if stacks is None else stacks
-        actions[playing] = greedy_actions(network, seen[playing], device)
+        actions[playing] = greedy_actions(network, seen[playing])
         taken.append(actions.copy())
         obs, rewards, terminated, truncated, _ = env.step(actions)
         check_finite(env, len(taken), obs, rewards)

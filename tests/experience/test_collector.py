@@ -18,7 +18,6 @@ from acro import ReplayMemory, envs
 from acro.envs.finite import check_finite
 from acro.experience.collector import Collector
 from acro.experience.exploration import EpsilonGreedy
-from acro.experience.runner import LocalRunner
 from acro.experience.stepper import Stepper
 
 MODES = [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED]
@@ -42,7 +41,7 @@ def collector_in(env: VectorEnv) -> Collector:
     assert isinstance(actions, gymnasium.spaces.Discrete)
     memory = ReplayMemory.from_spaces(100, env.single_observation_space, actions, num_envs=env.num_envs)
     stepper = Stepper(env, EpsilonGreedy(env.num_envs, int(actions.n)), seed=0)
-    return Collector(LocalRunner(stepper), memory)
+    return Collector(stepper, memory)
 
 
 def collector(mode: AutoresetMode) -> Collector:
@@ -93,8 +92,8 @@ def test_environment_is_asked_in_order() -> None:
     collecting = collector(AutoresetMode.SAME_STEP)
     for _ in range(4):
         collecting.collect(ActionOfStep(), 0.0, 1)
-    assert isinstance(collecting.runner, LocalRunner)
-    (env,) = collecting.runner.stepper.env.envs  # type: ignore[attr-defined]
+    assert isinstance(collecting.runner, Stepper)
+    (env,) = collecting.runner.env.envs  # type: ignore[attr-defined]
 
     assert isinstance(env.unwrapped, Corridor)
     assert env.unwrapped.calls == ["reset", "step 0", "step 1", "step 2", "reset", "step 0"]

@@ -21,7 +21,7 @@ from runs import SMALL, differences, train
 
 import acro
 from acro import DQN, Experience
-from acro.experience.runner import LocalRunner
+from acro.experience.stepper import Stepper
 
 N = SMALL["num_envs"]
 DATA: dict[str, Any] = {"env_kwargs": None}
@@ -89,8 +89,8 @@ def test_vector_environment_that_is_made_already_trains_and_evaluates(
     module, experience = trained(tmp_path, env := make())
 
     assert experience.collector is not None
-    assert isinstance(experience.collector.runner, LocalRunner)
-    assert experience.collector.runner.stepper.env is env
+    assert isinstance(experience.collector.runner, Stepper)
+    assert experience.collector.runner.env is env
     assert experience.num_envs == N
     assert experience.env_steps == SMALL["steps_per_epoch"]
     assert module.updates > 0

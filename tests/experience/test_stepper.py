@@ -19,7 +19,7 @@ from acro.dqn.optimizer import flatten_parameters
 from acro.dqn.rust_network import RustActing, make_network
 from acro.experience.exploration import EpsilonGreedy
 from acro.experience.shards import EnvShard, concatenate_steps, merge_states, split_state
-from acro.experience.stepper import Stepper
+from acro.experience.stepper import Step, Stepper
 
 ENVS = 8
 
@@ -31,6 +31,11 @@ def shards(count: int, env_id: str, mode: AutoresetMode) -> list[Stepper]:
         EnvShard(env_id, kwargs, mode, EpsilonGreedy(count, 2, seed=5, first_env=first), 3, first, count, ENVS).make()
         for first in range(0, ENVS, count)
     ]
+
+
+def taken(stepper: Stepper, module: DQN, count: int) -> Step:
+    stepper.start(module, 0.2, count)
+    return stepper.finish()
 
 
 def make_vectors(num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
@@ -49,11 +54,11 @@ def test_environments_divided_among_steppers_go_the_same_way(env_id: str, mode: 
     size = {"CartPole-v1": 4, "acro/Acrobot-v1": 6}[env_id]
     module = DQN(size, 2, network=own_network(size)) if is_own else DQN(size, 2, hidden=(16, 16))
     (whole,) = shards(ENVS, env_id, mode)
-    expected = whole.steps(module, 0.2, 60)
+    expected = taken(whole, module, 60)
 
     for count in (1, 2, 4):
         steppers = shards(count, env_id, mode)
-        found = concatenate_steps([stepper.steps(module, 0.2, 60) for stepper in steppers])
+        found = concatenate_steps([taken(stepper, module, 60) for stepper in steppers])
         assert differences(found._asdict(), expected._asdict()) == []
         merged = merge_states([stepper.state_dict() for stepper in steppers], [count] * len(steppers))
         assert differences(merged, whole.state_dict()) == []
@@ -79,13 +84,13 @@ def test_state_of_some_places_continues_in_others() -> None:
     module = DQN(4, 2, hidden=(16, 16))
     before, after = (shards(count, "CartPole-v1", AutoresetMode.SAME_STEP) for count in (4, 2))
     for stepper in before:
-        stepper.steps(module, 0.2, 30)
+        taken(stepper, module, 30)
     state = merge_states([stepper.state_dict() for stepper in before], [4, 4])
     for index, stepper in enumerate(after):
         assert stepper.load_state_dict(split_state(state, 2 * index, 2, ENVS)) == {}
 
-    expected = concatenate_steps([stepper.steps(module, 0.2, 30) for stepper in before])
-    found = concatenate_steps([stepper.steps(module, 0.2, 30) for stepper in after])
+    expected = concatenate_steps([taken(stepper, module, 30) for stepper in before])
+    found = concatenate_steps([taken(stepper, module, 30) for stepper in after])
     assert differences(found._asdict(), expected._asdict()) == []
 
 

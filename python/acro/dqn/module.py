@@ -354,7 +354,7 @@ class DQN(Learner, L.LightningModule):
 
     def validation_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
         """Play greedy episodes, and log them with the training metrics since the last evaluation."""
-        self.last_evaluation = evaluate(self, *episodes, device=self.device)
+        self.last_evaluation = evaluate(self, *episodes)
         metrics = self.last_evaluation.metrics("eval")
         # Lightning's progress bar shows it.
         self.log("eval/return", metrics.pop("eval/return"), prog_bar=True, batch_size=1)
@@ -362,7 +362,7 @@ class DQN(Learner, L.LightningModule):
 
     def test_step(self, episodes: Episodes, batch_idx: int = 0) -> None:
         """Play greedy episodes from held-out starts, which are not used for model selection."""
-        self.last_evaluation = evaluate(self, *episodes, device=self.device)
+        self.last_evaluation = evaluate(self, *episodes)
         trained = {} if self._experience is None else self._experience.metrics()
         # Loggers use "step" as the x axis.
         step = {name: value for name, value in trained.items() if name == "step"}

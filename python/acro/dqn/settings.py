@@ -59,7 +59,7 @@ def check_same_network(found: Mapping[str, Any], here: Mapping[str, Any]) -> Non
         ValueError: They make another network.
     """
     names = _SIZES + _SUPPORT if here.get("head") == "categorical" else _SIZES
-    # Checkpoints from before a setting existed were made with its default, the only way then.
+    # A checkpoint that lacks a setting was made with its default.
     pairs = {name: (found.get(name, here.get(name)), here.get(name)) for name in names}
     differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
     if (found["average_updates"] is None) != (here["average_updates"] is None):

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
-from acro.experience.runner import EnvRunner
 from acro.experience.stepper import Step, unstacked
 from acro.replay import ReplayMemory
 
 logger = logging.getLogger(__name__)
+
+
+class EnvRunner(Protocol):
+    """Steps all environments, in this process (`Stepper`) or in Ray's (`RayRunner`)."""
+
+    num_envs: int
+
+    def steps(self, network: nn.Module, epsilon: float, count: int) -> Iterator[Step]:
+        """Yield `count` steps of every environment. Use each one before asking for the next: arrays are reused."""
+
+    def start(self, network: nn.Module, epsilon: float, count: int) -> None:
+        """Start `count` steps of every environment, with the network's present weights."""
+
+    def finish(self) -> Step:
+        """Return the steps that were started, (count, N, ...)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps depend on, except the network."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> dict[int, str]:
+        """Continue from `state`; return, by environment, why its episode could not be continued."""
+
+    def close(self) -> None:
+        """Stop processes of the runner's own; the next step starts them again."""
 
 
 class EpisodeLog:
@@ -83,10 +106,9 @@ class Collector:
         network: nn.Module,
         epsilon: float,
         count: int,
-        device: torch.device | str = "cpu",
     ) -> None:
         """Step every environment `count` times and store the transitions."""
-        for step in self.runner.steps(network, epsilon, count, device):
+        for step in self.runner.steps(network, epsilon, count):
             self._remember(step)
 
     def remember_ahead(self) -> bool:
@@ -98,9 +120,9 @@ class Collector:
         self._ahead, self._is_ahead = None, False
         return True
 
-    def start_ahead(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str = "cpu") -> None:
+    def start_ahead(self, network: nn.Module, epsilon: float, count: int) -> None:
         """Start the steps that the next round stores; other processes take them in the meantime."""
-        self.runner.start(network, epsilon, count, device)
+        self.runner.start(network, epsilon, count)
         self._is_ahead = True
 
     def close(self) -> None:
@@ -116,7 +138,7 @@ class Collector:
         return self._ahead
 
     def _remember(self, step: Step) -> None:
-        """Store the step, except of environments that only reset: last obs -> first obs is no transition."""
+        """Store the step, except those of environments that only reset, which are not transitions."""
         self.env_steps += self.runner.num_envs
         if step.acted.all():
             self.memory.extend(*step[:6])
@@ -134,8 +156,8 @@ class Collector:
             "memory": self.memory.state_dict(),
             "episodes": self.episodes.state_dict(),
             "env_steps": self.env_steps,
-            **self.runner.state_dict(),
             **ahead,
+            **self.runner.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -149,9 +171,8 @@ class Collector:
         self.env_steps = state["env_steps"]
         self._is_ahead = "ahead" in state
         self._ahead = Step(**state["ahead"]) if self._is_ahead else None
-        # Checkpoints from before lives were tracked have no `lives`.
-        names = ("exploration", "env", "obs", "returns", "lengths", "resetting", "lives")
-        differences = self.runner.load_state_dict({name: state[name] for name in names if name in state})
+        own = ("memory", "episodes", "env_steps", "ahead")
+        differences = self.runner.load_state_dict({name: value for name, value in state.items() if name not in own})
         if differences:
             reasons = "; ".join(f"environment {index} {reason}" for index, reason in differences.items())
             logger.warning("%s: their episodes start afresh, the rest continues exactly", reasons)

@@ -19,12 +19,11 @@ from acro import envs
 from acro.envs.facts import return_range
 from acro.envs.facts import reward_range as known_reward_range
 from acro.evaluation import Episodes
-from acro.experience.collector import Collector
+from acro.experience.collector import Collector, EnvRunner
 from acro.experience.environments import check_given, check_same, describe, single_of
 from acro.experience.exploration import EpsilonGreedy, ExponentialSchedule, LinearSchedule
-from acro.experience.loaders import EpisodeLoader, Rounds
+from acro.experience.loaders import EpisodeLoader, RoundLoader
 from acro.experience.mirror import mirror_half, reflection_of
-from acro.experience.runner import EnvRunner, LocalRunner
 from acro.experience.settings import SAME_SETTINGS, check_collectors, check_same_settings, check_settings
 from acro.experience.shards import EnvShard
 from acro.overrides import overridden
@@ -294,7 +293,7 @@ class Experience(L.LightningDataModule):
     def _make_runner(self, memory: ReplayMemory) -> EnvRunner:
         if not self.collectors:
             observe = None if self.frame_stack is None else memory.latest
-            return LocalRunner(self._shard(self.make_exploration(), 0, self.num_envs).make(self._given, observe))
+            return self._shard(self.make_exploration(), 0, self.num_envs).make(self._given, observe)
         from acro.experience.ray_runner import RayRunner
 
         if overridden(self, Experience, ["make_exploration"]):
@@ -305,16 +304,16 @@ class Experience(L.LightningDataModule):
 
     def _shard(self, exploration: EpsilonGreedy, first_env: int, count: int) -> EnvShard:
         return EnvShard(
-            self.env_id,
-            self.env_kwargs,
-            self._autoreset_mode,
-            exploration,
-            self._derived_seed(_ENVIRONMENT),
-            first_env,
-            count,
-            self.num_envs,
-            self.clip_rewards,
-            self.life_loss_ends,
+            env_id=self.env_id,
+            env_kwargs=self.env_kwargs,
+            autoreset_mode=self._autoreset_mode,
+            exploration=exploration,
+            seed=self._derived_seed(_ENVIRONMENT),
+            first_env=first_env,
+            num_envs=count,
+            total_envs=self.num_envs,
+            clip_rewards=self.clip_rewards,
+            life_loss_ends=self.life_loss_ends,
         )
 
     def make_exploration(self) -> EpsilonGreedy:
@@ -344,11 +343,11 @@ class Experience(L.LightningDataModule):
         # Lightning's own would look through every column, for 60 us a round.
         return batch
 
-    def train_dataloader(self) -> Rounds:
+    def train_dataloader(self) -> RoundLoader:
         """Return the rounds of an epoch; each is made when it is asked for."""
         if self._began is None:
             self._began = time.monotonic(), self.env_steps
-        return Rounds(self.round, self.rounds_per_epoch)
+        return RoundLoader(self.round, self.rounds_per_epoch)
 
     def val_dataloader(self) -> EpisodeLoader:
         """Return the episodes of an epoch's evaluation; their starts derive from (seed, epoch)."""
@@ -377,9 +376,9 @@ class Experience(L.LightningDataModule):
         collector, module = self._collecting, cast(L.Trainer, self.trainer).lightning_module
         due, count = self._updates_due(), self.steps_per_round // self.num_envs
         if not (self.lag and collector.remember_ahead()):
-            collector.collect(module, self.epsilon, count, module.device)
+            collector.collect(module, self.epsilon, count)
         if self.lag:
-            collector.start_ahead(module, self.epsilon, count, module.device)
+            collector.start_ahead(module, self.epsilon, count)
         return self._sample(self._updates_due() - due)
 
     def _sample(self, updates: int) -> Batch:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 
 from acro import envs
 from acro.envs.facts import stacks_frames, step_limit, vector_step_limit
+
+# The default of `Experience`, which nobody asked for.
+_DEFAULT_NUM_ENVS = 8
 
 
 def check_given(env: VectorEnv[Any, Any, Any], num_envs: int, env_kwargs: dict[str, Any] | None) -> None:
@@ -22,8 +25,7 @@ def check_given(env: VectorEnv[Any, Any, Any], num_envs: int, env_kwargs: dict[s
     envs.check_vectors(env, type(env.unwrapped).__name__)
     if env_kwargs:
         raise ValueError(f"env_kwargs must be left out when the environment is made already, got {env_kwargs}")
-    # 8 is the default, so it was not asked for.
-    if num_envs not in (8, env.num_envs):
+    if num_envs not in (_DEFAULT_NUM_ENVS, env.num_envs):
         raise ValueError(f"num_envs must be {env.num_envs} as the given environment's, got {num_envs}; leave it out")
 
 
@@ -42,13 +44,21 @@ def single_of(env: VectorEnv[Any, Any, Any], eval_env: object) -> tuple[str | en
     return found or (type(env.unwrapped).__name__, None)
 
 
-def check_same(own: tuple[Box, Discrete, float], evaluated: tuple[Box, Discrete, float]) -> None:
-    """Check that evaluation has the observations and actions of training; `describe` returns both arguments.
+class EnvDescription(NamedTuple):
+    """The spaces of one environment, and its time limit in steps, infinity for none."""
+
+    observation_space: Box
+    action_space: Discrete
+    step_limit: float
+
+
+def check_same(own: EnvDescription, evaluated: EnvDescription) -> None:
+    """Check that evaluation has the observations and actions of training.
 
     Raises:
         ValueError: They differ.
     """
-    expected, found = ((spaces[0].shape, int(spaces[1].n)) for spaces in (own, evaluated))
+    expected, found = ((env.observation_space.shape, int(env.action_space.n)) for env in (own, evaluated))
     if expected != found:
         raise ValueError(
             f"eval_env must have observations {expected[0]} and {expected[1]} actions as the environment of training, "
@@ -58,8 +68,8 @@ def check_same(own: tuple[Box, Discrete, float], evaluated: tuple[Box, Discrete,
 
 def describe(
     env_id: str | envs.EnvFactory | VectorEnv[Any, Any, Any], env_kwargs: dict[str, Any], frame_stack: int | None = None
-) -> tuple[Box, Discrete, float]:
-    """Return the observation space, the action space and the time limit in steps, infinity for none.
+) -> EnvDescription:
+    """Return the description of the environment that an id, a function or a vector environment stands for.
 
     Warns if `frame_stack` would stack what a wrapper has stacked already.
     """
@@ -74,14 +84,15 @@ def describe(
     env.close()
     if frame_stack is not None and (stacking := stacks_frames(env)) is not None:
         warnings.warn(
-            f"frame_stack={frame_stack} stacks what {stacking} has stacked already; leave one of them out, the wrapper "
-            "for memory's sake",
+            f"frame_stack={frame_stack} stacks what {stacking} has stacked already; leave one of them out; the "
+            "wrapper takes more memory",
             stacklevel=3,
         )
     limit = step_limit(env) or math.inf
-    return cast(Box, env.observation_space), cast(Discrete, env.action_space), limit
+    return EnvDescription(cast(Box, env.observation_space), cast(Discrete, env.action_space), limit)
 
 
-def _of_many(env: VectorEnv[Any, Any, Any]) -> tuple[Box, Discrete, float]:
+def _of_many(env: VectorEnv[Any, Any, Any]) -> EnvDescription:
     limit = vector_step_limit(env) or math.inf
-    return cast(Box, env.single_observation_space), cast(Discrete, env.single_action_space), limit
+    spaces = cast(Box, env.single_observation_space), cast(Discrete, env.single_action_space)
+    return EnvDescription(*spaces, limit)

@@ -9,7 +9,7 @@ from acro.evaluation import Episodes
 from acro.replay import Batch
 
 
-class Rounds:
+class RoundLoader:
     """The rounds of an epoch.
 
     Without a length the Trainer would fetch a round ahead: its actions would be stale, and a checkpoint would miss it.

@@ -7,7 +7,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +25,15 @@ _MOST_BYTES_IN_A_MESSAGE = 100 * 1024
 _MOST_LOSSES = 20
 
 
+class _Request(NamedTuple):
+    """The arguments of `_Actor.steps`."""
+
+    weights: Any
+    epsilon: float
+    num_steps: int
+    with_state: bool
+
+
 class _Actor:
     """A collector: a shard of the environments, and a copy of the network."""
 
@@ -39,8 +48,8 @@ class _Actor:
 
     def steps(self, weights: bytes, epsilon: float, count: int, with_state: bool) -> tuple[Step, dict[str, Any] | None]:
         self._policy.load_weights(pickle.loads(weights))
-        steps = self._stepper.steps(self._policy, epsilon, count)
-        return steps, self._stepper.state_dict() if with_state else None
+        self._stepper.start(self._policy, epsilon, count)
+        return self._stepper.finish(), self._stepper.state_dict() if with_state else None
 
     def state(self) -> dict[str, Any]:
         return self._stepper.state_dict()
@@ -61,8 +70,8 @@ class RayRunner:
         self._shards = shards
         self._stack = contextlib.ExitStack()
         self._states: list[dict[str, Any] | None] = [None] * len(shards)
-        # The arguments of `_Actor.steps` for every round since those states.
-        self._rounds: list[tuple[Any, float, int, bool]] = []
+        # Those of every round since the states.
+        self._requests: list[_Request] = []
         self._under_way: list[Any] = []
         self._actors: list[Any] = []
         self._open()
@@ -85,12 +94,12 @@ class RayRunner:
             if state is not None:
                 actor.load_state.remote(state)
 
-    def steps(self, network: Any, epsilon: float, count: int, device: torch.device | str) -> Iterator[Step]:
+    def steps(self, network: Any, epsilon: float, count: int) -> Iterator[Step]:
         """Yield `count` steps of every environment, after all of them were taken."""
-        self.start(network, epsilon, count, device)
+        self.start(network, epsilon, count)
         yield from unstacked(self.finish())
 
-    def start(self, network: Any, epsilon: float, count: int, device: torch.device | str) -> None:
+    def start(self, network: Any, epsilon: float, count: int) -> None:
         """Send the weights, and start `count` steps in every collector."""
         self._open()
         if self._policy is None:
@@ -99,26 +108,26 @@ class RayRunner:
             self._policy = self._ray.put(network.make_policy())
             for actor in self._actors:
                 actor.act_with.remote(self._policy)
-        with_state = len(self._rounds) + 1 >= _ROUNDS_BETWEEN_STATES
+        with_state = len(self._requests) + 1 >= _ROUNDS_BETWEEN_STATES
         # Pickled into one message: Ray's store, or an object for each array, takes more of the learner's time.
         weights = pickle.dumps(network.weights_to_send())
         if len(weights) > _MOST_BYTES_IN_A_MESSAGE:
             weights = self._ray.put(weights)
-        self._rounds.append((weights, epsilon, count, with_state))
-        self._under_way = [actor.steps.remote(*self._rounds[-1]) for actor in self._actors]
+        self._requests.append(_Request(weights, epsilon, count, with_state))
+        self._under_way = [actor.steps.remote(*self._requests[-1]) for actor in self._actors]
 
     def finish(self) -> Step:
         """Return the steps that were started, (count, N, ...)."""
         found = [self._get(index, reference) for index, reference in enumerate(self._under_way)]
         self._under_way = []
-        if self._rounds[-1][3]:
+        if self._requests[-1].with_state:
             self._keep([state for _, state in found])
         return concatenate_steps([steps for steps, _ in found])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of all environments, the same as if this process had stepped them."""
         self._open()
-        states = [self._get(*each, "state") for each in enumerate(self._ask_for_states())]
+        states = self._current_states()
         self._keep(states)
         # Checkpoints need writable arrays, and those that come from Ray are read-only.
         merged: dict[str, Any] = merge_states(copy.deepcopy(states), [shard.num_envs for shard in self._shards])
@@ -139,17 +148,18 @@ class RayRunner:
         """Stop the collectors, and Ray if it was started for them; the next steps start them again from here."""
         if self._actors and self._policy is not None:
             with contextlib.suppress(RuntimeError, ValueError):  # An environment's error has been raised before.
-                self._keep(copy.deepcopy([self._get(*each, "state") for each in enumerate(self._ask_for_states())]))
+                self._keep(copy.deepcopy(self._current_states()))
         while self._actors:
             self._ray.kill(self._actors.pop())
         self._stack.close()
 
-    def _ask_for_states(self) -> list[Any]:
-        return [actor.state.remote() for actor in self._actors]
+    def _current_states(self) -> list[Any]:
+        references = [actor.state.remote() for actor in self._actors]
+        return [self._get(index, reference, "state") for index, reference in enumerate(references)]
 
     def _keep(self, states: Sequence[Any]) -> None:
         self._states = list(states)
-        self._rounds.clear()
+        self._requests.clear()
 
     def _get(self, index: int, reference: Any, method: str | None = None, *arguments: Any) -> Any:
         """Return the result of a collector's call; if the collector is lost, that of its replacement.
@@ -184,5 +194,5 @@ class RayRunner:
         if self._states[index] is not None:
             actor.load_state.remote(self._states[index])
         # The actor repeats them in order; the memory has the results of all but the last already.
-        references = [actor.steps.remote(*each) for each in self._rounds]
+        references = [actor.steps.remote(*each) for each in self._requests]
         return references[-1] if references else None

@@ -73,7 +73,7 @@ def check_same_settings(found: Mapping[str, Any], here: Mapping[str, Any]) -> No
     Raises:
         ValueError: A setting differs.
     """
-    # Checkpoints from before a setting existed were made with what was the only way then.
+    # A checkpoint that lacks a setting was made when there was only one way.
     pairs = {name: (found.get(name, 0 if name == "lag" else None), here[name]) for name in SAME_SETTINGS}
     differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
     if differing:

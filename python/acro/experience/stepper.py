@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from torch import nn
@@ -38,7 +37,7 @@ class Step(NamedTuple):
 
 
 class Stepper:
-    """Steps a vector environment, in any of Gymnasium's autoreset modes.
+    """Steps a vector environment of this process, in any of Gymnasium's autoreset modes.
 
     Args:
         env: The stepper owns it from now on, and resets it at once.
@@ -64,8 +63,10 @@ class Stepper:
         observe: Callable[[NDArray[np.generic]], NDArray[np.generic]] | None = None,
     ) -> None:
         self.env = env
+        self.num_envs = env.num_envs
         self.exploration = exploration
         self.taken_steps = 0
+        self._started: Step
         self._clip_rewards = clip_rewards
         self._life_loss_ends = life_loss_ends
         self._observe = observe
@@ -83,13 +84,13 @@ class Stepper:
         self._lives = self._lives_in(infos)
         check_finite(env, 0, self._obs)
 
-    def step(self, network: nn.Module, epsilon: float, device: torch.device | str = "cpu") -> Step:
+    def step(self, network: nn.Module, epsilon: float) -> Step:
         """Step every environment once; the next step may write into the returned arrays."""
         actions = self.exploration.explore(epsilon)
         greedy = actions == GREEDY
         if greedy.any():
             seen = self._obs if self._observe is None else self._observe(self._obs)
-            actions[greedy] = self._greedy_actions(network, seen, greedy, device)
+            actions[greedy] = self._greedy_actions(network, seen, greedy)
         obs, acted = self._obs, ~self._resetting
         next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
@@ -121,7 +122,7 @@ class Stepper:
         return Step(obs, actions, learned, final_obs, final, truncated, acted, ended, returns, lengths)
 
     def _greedy_actions(
-        self, network: nn.Module, obs: NDArray[np.generic], greedy: NDArray[np.bool_], device: torch.device | str
+        self, network: nn.Module, obs: NDArray[np.generic], greedy: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
         """Return the greedy actions of the environments in the mask `greedy`, the same to the bit in any process.
 
@@ -130,12 +131,12 @@ class Stepper:
         depend on each other (`acts_row_by_row`) gets the greedy rows only.
         """
         if getattr(network, "acts_row_by_row", False):
-            return greedy_actions(network, obs[greedy], device)
+            return greedy_actions(network, obs[greedy])
         own, everywhere = slice(self._first_env, self._first_env + len(obs)), obs
         if len(obs) < self._total_envs:
             everywhere = np.zeros((self._total_envs, *obs.shape[1:]), dtype=obs.dtype)
             everywhere[own] = obs
-        return greedy_actions(network, everywhere, device)[own][greedy]
+        return greedy_actions(network, everywhere)[own][greedy]
 
     def _lives_in(self, infos: dict[str, Any]) -> NDArray[np.int64]:
         """Return each environment's lives; 0 if it does not report any."""
@@ -145,10 +146,22 @@ class Stepper:
         before, self._lives = self._lives, self._lives_in(infos)
         return self._lives < before
 
-    def steps(self, network: nn.Module, epsilon: float, count: int, device: torch.device | str = "cpu") -> Step:
-        """Step every environment `count` times; return fresh arrays (count, N, ...)."""
+    def steps(self, network: nn.Module, epsilon: float, count: int) -> Iterator[Step]:
+        """Yield `count` steps of every environment, each taken when it is asked for."""
+        for _ in range(count):
+            yield self.step(network, epsilon)
+
+    def start(self, network: nn.Module, epsilon: float, count: int) -> None:
+        """Take `count` steps for `finish`, at once: there is no other process to take them later."""
         # A vector environment may write its next observations into the arrays of the last ones.
-        return stacked([_copied(self.step(network, epsilon, device)) for _ in range(count)])
+        self._started = stacked([_copied(step) for step in self.steps(network, epsilon, count)])
+
+    def finish(self) -> Step:
+        """Return the steps of `start`, fresh arrays (count, N, ...)."""
+        return self._started
+
+    def close(self) -> None:
+        """Do nothing: the environments stay open for a second `fit`."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next steps depend on, except the network; `env` is None if it cannot be saved."""
