@@ -19,6 +19,7 @@ import numpy as np
 
 from acro import Experience, load_agent, sweep
 from acro.cli.options import preset_names, read_preset
+from acro.cli.study import read_study
 from acro.cli.sweep_folder import SweepFolder
 from acro.cluster.outcomes import Outcome
 from acro.cluster.statistics import RESAMPLES, interquartile_mean, interval
@@ -74,7 +75,7 @@ def train(preset: str, epochs: int, seeds: Sequence[int], jobs: int, root: Path)
     if sweep.main([*argv, f"--trainer.default_root_dir={root}", "--seeds", *chosen]):
         return []
     folder = root / f"{preset}-sweep" / "version_0"
-    (group,) = SweepFolder(folder, SweepFolder.read(folder), preset).groups()
+    (group,) = SweepFolder(folder, read_study(folder / "study.yaml"), preset).groups()
     return group.finished if len(group.finished) == len(seeds) else []
 
 

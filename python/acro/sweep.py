@@ -39,33 +39,27 @@ def _sweep(argv: list[str]) -> int:
     from acro.cli.runs import Run, folder_name
     from acro.cli.sweep_folder import SweepFolder
 
-    if arguments.resume is not None:
-        path: Path = arguments.resume.resolve()
-        study = _resumed_study(arguments, rest)
-        checked = _check(study)
-    else:
-        study = asked_study(arguments, rest)
-        checked = _check(study)
+    is_new = arguments.resume is None
+    study = asked_study(arguments, rest) if is_new else _resumed_study(arguments, rest)
+    checked = _check(study)
     plain = folder_name(checked["name"] or checked["preset"] or checked["data"]["env_id"])
-    if arguments.resume is None:
-        path = Run.new(Path(checked["trainer"]["default_root_dir"]).resolve(), f"{plain}-sweep").folder
-    lock = Run(path.parent.parent, path.parent.name, path.name).lock()
-    try:
-        new = arguments.resume is None
-        folder = SweepFolder.new(path, study, plain) if new else SweepFolder(path, study, plain)
-        return _train_and_tell(arguments, folder, checked)
-    finally:
-        lock.release()
+    root = Path(checked["trainer"]["default_root_dir"]).resolve()
+    run = Run.new(root, f"{plain}-sweep") if is_new else Run.of_folder(arguments.resume.resolve())
+    with run.lock():
+        make = SweepFolder.new if is_new else SweepFolder
+        return _train_and_tell(arguments, make(run.folder, study, plain), checked)
 
 
 def _resumed_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:
-    from acro.cli.sweep_folder import SweepFolder
+    from acro.cli.study import read_study
     from acro.cli.trust import check_trust
 
     given = [f"--{name}" for name in ("seeds", "grid", "search", "trials", "asha", "sweep") if getattr(arguments, name)]
     if given or rest:
         raise ValueError(f"{(given or rest)[0]} cannot change a sweep that has begun; --resume takes it as it is")
-    study = SweepFolder.read(arguments.resume.resolve())
+    if not (arguments.resume / "study.yaml").is_file():
+        raise FileNotFoundError(f"--resume {arguments.resume}: no sweep is there, it has no study.yaml")
+    study = read_study(arguments.resume.resolve() / "study.yaml")
     if not arguments.trust_config:
         if "config" in study.settings:
             check_trust(Path(study.settings["config"]))

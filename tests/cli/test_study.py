@@ -79,7 +79,7 @@ def test_study_is_the_same_after_it_was_written(tmp_path: Path) -> None:
     [
         (
             ["--grid", "a=1", "--search", "b=uniform(0,1)"],
-            r"--grid and --search cannot be had together; --search NAME=",
+            r"--grid and --search cannot be combined; --search NAME=",
         ),
         (["--trials", "3"], "--trials counts what a search tries: give --search NAME=DISTRIBUTION too"),
         (["--asha"], "--asha stops configurations that do worse than others: give --grid or --search too"),

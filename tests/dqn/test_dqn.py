@@ -254,7 +254,7 @@ def test_learning_rate_falls_linearly_to_its_end() -> None:
     rates = []
     for module.updates in range(7):
         configured["optimizer"].step()
-        configured["lr_scheduler"].step()
+        configured["lr_scheduler"]["scheduler"].step()
         rates.append(configured["optimizer"].param_groups[0]["lr"])
 
     assert rates == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2, 0.2, 0.2])

@@ -246,16 +246,19 @@ def test_training_step_of_ones_own_makes_the_updates() -> None:
 # ---- optimizers
 
 
-@pytest.mark.parametrize("is_scheduled", [False, True])
-def test_optimizer_of_a_subclass_makes_the_steps(is_scheduled: bool) -> None:
+@pytest.mark.parametrize(
+    ("interval", "halvings"), [(None, 0), ("step", LEARNING_ROUNDS // 2), ("epoch", 0)], ids=["none", "step", "epoch"]
+)
+def test_optimizer_of_a_subclass_makes_the_steps(interval: str | None, halvings: int) -> None:
     made: list[AdamW] = []
 
     class Own(DQN):
         def configure_optimizers(self) -> Any:
             made.append(AdamW(self.q_network.parameters(), lr=1e-3, weight_decay=0.1))
-            if not is_scheduled:
+            if interval is None:
                 return made[0]
-            return {"optimizer": made[0], "lr_scheduler": StepLR(made[0], step_size=1, gamma=0.5)}
+            halve = StepLR(made[0], step_size=1, gamma=0.5)
+            return {"optimizer": made[0], "lr_scheduler": {"scheduler": halve, "interval": interval, "frequency": 2}}
 
     module = fit(make(Own))
 
@@ -263,7 +266,7 @@ def test_optimizer_of_a_subclass_makes_the_steps(is_scheduled: bool) -> None:
     assert module.optimizer is optimizer
     assert {int(state["step"]) for state in optimizer.state.values()} == {module.updates}
     # A scheduler's step is a round.
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * (0.5**LEARNING_ROUNDS if is_scheduled else 1.0))
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.5**halvings)
 
 
 def test_optimizer_that_is_given_takes_the_step_that_a_hand_works_out() -> None:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class SaveBest(Checkpoint):
     """Save the weights to `path`, without the memory, after every evaluation whose mean return is the best so far.
 
-    Of equal ones the last is kept, which has learned longest. Lightning's ModelCheckpoint keeps the first,
+    Ties keep the latest, which has trained longest. Lightning's ModelCheckpoint keeps the first,
     and forgets the best score when the run's folder is moved.
     """
 

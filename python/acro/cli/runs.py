@@ -103,10 +103,14 @@ class Run:
         raise FileNotFoundError(f"--ckpt_path last: no run under {root / name} has a checkpoint; start one without it")
 
     @classmethod
+    def of_folder(cls, path: Path) -> Run:
+        """Return the run in the folder `path`, which is absolute."""
+        return cls(path.parent.parent, path.parent.name, path.name)
+
+    @classmethod
     def of_checkpoint(cls, path: Path) -> Run | None:
         """Return the run whose `checkpoints/` folder has `path` in it; None if it is elsewhere."""
-        folder = path.resolve().parent.parent
-        run = cls(folder.parent.parent, folder.parent.name, folder.name)
+        run = cls.of_folder(path.resolve().parent.parent)
         return run if run.config.is_file() and path.resolve().parent.name == "checkpoints" else None
 
     def lock(self) -> BaseFileLock:

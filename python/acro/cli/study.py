@@ -59,7 +59,7 @@ class Study:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"--seeds must be at least one seed, each once, got {self.seeds}")
         if self.grid and self.search:
-            raise ValueError("--grid and --search cannot be had together; --search NAME=choice(A,B) draws from a list")
+            raise ValueError("--grid and --search cannot be combined; --search NAME=choice(A,B) draws from a list")
         if self.trials < 1:
             raise ValueError(f"--trials must be at least 1, got {self.trials}")
         if self.trials > 1 and not self.search:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from acro.callbacks.clock import read_seconds
-from acro.cli.study import Study, read_study
+from acro.cli.study import Study
 from acro.cluster.outcomes import (
     EXPLANATION,
     Group,
@@ -47,22 +47,11 @@ class SweepFolder:
         """Write the study into an empty folder."""
         if "config" in study.settings:
             # A later change of the file must not change a resumed sweep.
-            study.settings["config"] = str(shutil.copy(study.settings["config"], path / "config.yaml"))
+            own = shutil.copy(study.settings["config"], path / "config.yaml")
+            study = replace(study, settings={**study.settings, "config": str(own)})
         with replacing(path / "study.yaml") as file:
             file.write(study.text().encode())
         return cls(path, study, plain)
-
-    @staticmethod
-    def read(path: Path) -> Study:
-        """Return the sweep in a folder.
-
-        Raises:
-            FileNotFoundError: There is no sweep in it.
-            ValueError: The study is damaged.
-        """
-        if not (path / "study.yaml").is_file():
-            raise FileNotFoundError(f"--resume {path}: no sweep is there, it has no study.yaml")
-        return read_study(path / "study.yaml")
 
     def trials(self) -> list[Trial]:
         """Return all trials of seeds and grids; of a search, all seeds of the configurations that have begun."""

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from acro.dqn.heads import MEAN_HEADS, Head, of_actions
 from acro.dqn.munchausen import munchausen_target
 from acro.dqn.noisy import NoisyLinear, reseed_noise
+from acro.dqn.optimizer import FlatAdam
 from acro.dqn.rust_network import RustActing
 from acro.overrides import overridden
 from acro.replay import Batch
@@ -242,6 +243,8 @@ class Learner(nn.Module):
 
     def clip(self) -> None:
         """Scale the gradient down to a Euclidean norm of at most `max_grad_norm` over all parameters."""
+        if isinstance(self.optimizer, FlatAdam):
+            self.optimizer.tie_gradients()
         if self.max_grad_norm is not None:
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             self.statistics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)

@@ -26,7 +26,14 @@ from acro.dqn.learner import Learner
 from acro.dqn.networks import check_network
 from acro.dqn.optimizer import FlatAdam
 from acro.dqn.settings import check_same_network, check_settings
-from acro.dqn.trainers import UPDATE_HOOKS, check_hooks, check_trainer, find_callback_with_update_hooks
+from acro.dqn.trainers import (
+    UPDATE_HOOKS,
+    check_hooks,
+    check_hooks_were_called,
+    check_optimizer,
+    check_trainer,
+    find_callback_with_update_hooks,
+)
 from acro.evaluation import Episodes, Evaluation, evaluate
 from acro.overrides import overridden
 from acro.replay import Batch
@@ -190,6 +197,9 @@ class DQN(Learner, L.LightningModule):
         self._make_optimizer = optimizer
         self._td_error_sum = 0.0
         self._rounds_since_log = 0
+        self._schedule: LambdaLR | None = None
+        self._has_other_rate = False
+        self._is_set_up = self._is_loaded = False
         self._takes_rust()
 
     def act(
@@ -239,7 +249,10 @@ class DQN(Learner, L.LightningModule):
             # A loaded policy is in evaluation mode, where the averaged weights act; Lightning keeps the mode.
             self.train()
         check_hooks(self)
+        # A subclass may override `configure_callbacks`.
+        check_trainer(self.trainer)
         self._check_sizes()
+        self._is_set_up = True
         is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
         if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
             logger.info(
@@ -262,6 +275,9 @@ class DQN(Learner, L.LightningModule):
         """
         if self._make_optimizer is not None:
             self.optimizer = self._make_optimizer(self.q_network.parameters())
+            logger.info(
+                "learning_rate is not used: the given optimizer's own is %g", self.optimizer.param_groups[0]["lr"]
+            )
             return self.optimizer
         self.optimizer = optimizer = FlatAdam(self.q_network.parameters(), lr=self.learning_rate)
         self.update_backend = None
@@ -274,16 +290,25 @@ class DQN(Learner, L.LightningModule):
         elif self._takes_rust():
             self.update_backend = rust_updates.RustUpdates(self, optimizer)
         end, duration = self.learning_rate_end, self.learning_rate_decay_updates
-        end_factor = 1.0 if end is None else end / self.learning_rate
+        if end is None or not duration:
+            return optimizer
 
         def factor(_: int) -> float:
-            return 1.0 + (end_factor - 1.0) * (min(self.updates / duration, 1.0) if duration else 0.0)
+            return 1.0 + (end / self.learning_rate - 1.0) * min(self.updates / duration, 1.0)
 
-        return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, factor)}
+        self._schedule = LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Use the Trainer's optimizer."""
+        """Use the Trainer's optimizer; give it the learning rate of this module if the checkpoint's was another."""
         self._adopt_optimizer()
+        check_optimizer(self, self.optimizer)
+        if self._has_other_rate and isinstance(self.optimizer, FlatAdam):
+            rate = self.learning_rate
+            if self._schedule is not None:
+                self._schedule.base_lrs = [rate]
+                rate *= self._schedule.lr_lambdas[0](0)
+            self.optimizer.param_groups[0]["lr"] = rate
 
     def _adopt_optimizer(self) -> LightningOptimizer:
         """Return the Trainer's optimizer; if a subclass or a callback has replaced acro's, use that one."""
@@ -292,6 +317,7 @@ class DQN(Learner, L.LightningModule):
             raise ValueError(f"configure_optimizers must return one optimizer for DQN's updates, got {wrapped}")
         if wrapped.optimizer is not vars(self).get("optimizer"):
             self.optimizer, self.update_backend = wrapped.optimizer, None
+            self._schedule = None
         return wrapped
 
     def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
@@ -300,6 +326,9 @@ class DQN(Learner, L.LightningModule):
         Raises:
             FloatingPointError: The temporal-difference errors are not finite.
         """
+        check_hooks_were_called(self, {"setup": self._is_set_up, "on_load_checkpoint": self._is_loaded})
+        if batch_idx == 0 and self.current_epoch > 0:
+            self._step_schedulers("epoch", self.current_epoch)
         if len(batch.rewards) == 0:
             return
         # Lightning's wrapped optimizer takes as long as an update, so it makes only a round's last step.
@@ -309,12 +338,25 @@ class DQN(Learner, L.LightningModule):
         if batch.obs.dtype == torch.float64:
             batch = batch._replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
         td_errors = self.learn(batch, backward=self.manual_backward, step=wrapped.step)
-        schedulers: Any = self.lr_schedulers()
-        for scheduler in schedulers if isinstance(schedulers, list) else filter(None, [schedulers]):
-            scheduler.step()
+        self._step_schedulers("step", batch_idx + 1)
         self._watch(td_errors)
         if batch.weights is not None and self._experience is not None:
             self._experience.update_priorities(batch.indices, td_errors)
+
+    def _step_schedulers(self, interval: str, count: int) -> None:
+        """Step the schedulers with this `interval` as Lightning does by itself elsewhere; a step is a round."""
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == interval and count % config.frequency == 0:
+                scheduler: Any = config.scheduler
+                scheduler.step()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Refuse a loss that `training_step` of a subclass returned if nothing was updated."""
+        if outputs and not self.automatic_optimization and self.trainer.global_step == 0:
+            raise ValueError(
+                f"{type(self).__name__}.training_step returned a loss, which is not used: DQN makes its own updates; "
+                "override loss instead, or make the updates in training_step and return None"
+            )
 
     def _watch(self, td_errors: Tensor) -> None:
         # A sum of squares is finite only if every term is. Reading one number a round from the device is cheap.
@@ -431,7 +473,16 @@ class DQN(Learner, L.LightningModule):
         if len(states := checkpoint.get("optimizer_states", [None])) != 1:
             # Lightning would continue with a new optimizer.
             raise ValueError(f"a checkpoint must have one optimizer's state, got {len(states)}; use another checkpoint")
+        if "dqn" not in checkpoint:
+            raise ValueError(
+                "the checkpoint does not have acro's counters; a subclass's on_save_checkpoint must call "
+                "super().on_save_checkpoint"
+            )
         counters = checkpoint["dqn"]
         self.check_head(counters)
+        saved = checkpoint.get("hyper_parameters", {})
+        names = ("learning_rate", "learning_rate_end", "learning_rate_decay_updates")
+        self._has_other_rate = any(saved.get(name, self.hparams[name]) != self.hparams[name] for name in names)
+        self._is_loaded = True
         self.updates = counters["updates"]
         self._td_error_sum, self._rounds_since_log = counters["td_error_sum"], counters["rounds"]

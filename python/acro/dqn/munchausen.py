@@ -21,7 +21,7 @@ def munchausen_target(head: Head, temperature: float, batch: Batch, returns: Ten
 
     Args:
         head: The head of the networks.
-        temperature: Of the softmax, in units of return.
+        temperature: The softmax's temperature, in units of return.
         batch: Columns (B, ...).
         returns: The target network's returns of the observations, (B, A) or (B, A, N).
         next_returns: The target network's returns of the next observations.

@@ -72,6 +72,7 @@ class FlatAdam(torch.optim.Adam):
         self.parameters = list(parameters)
         self.flat = nn.Parameter(flatten_parameters(self.parameters))
         self.flat_grad = torch.zeros_like(self.flat)
+        self._gradients = _views(self.flat_grad, self.parameters)
         # The same memory, without autograd.
         self._values = self.flat.detach()
         self._one = torch.ones((), device=self.flat.device)
@@ -85,15 +86,20 @@ class FlatAdam(torch.optim.Adam):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients in place, and restore the views that were replaced."""
-        self.flat_grad.zero_()
-        self.tie()
-
-    def tie(self) -> None:
-        """Make every parameter and its `grad` views of the flat tensors again; the Trainer may set `grad` to None."""
         restore_views(self._values, self.parameters)
-        if self.flat.grad is not self.flat_grad or any(parameter.grad is None for parameter in self.parameters):
+        self.tie_gradients()
+        self.flat_grad.zero_()
+
+    def tie_gradients(self) -> None:
+        """Copy gradients that were assigned, `parameter.grad = ...`, into the flat tensor; make them views again."""
+        if self.flat.grad is not self.flat_grad:
             self.flat.grad = self.flat_grad
-            for parameter, view in zip(self.parameters, _views(self.flat_grad, self.parameters), strict=True):
+        for parameter, view in zip(self.parameters, self._gradients, strict=True):
+            if parameter.grad is not view:
+                if parameter.grad is None:
+                    view.zero_()
+                else:
+                    view.copy_(parameter.grad)
                 parameter.grad = view
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -103,7 +109,13 @@ class FlatAdam(torch.optim.Adam):
             with torch.enable_grad():
                 result = closure()
         if not self.is_stepped:
+            self.tie_gradients()
+            frozen = [parameter for parameter in self.parameters if not parameter.requires_grad]
+            values = [parameter.detach().clone() for parameter in frozen]
             self.step_by(self.param_groups[0]["lr"])
+            for parameter, value in zip(frozen, values, strict=True):
+                # Their moments would move them on.
+                parameter.detach().copy_(value)
         self.is_stepped = False
         return result
 

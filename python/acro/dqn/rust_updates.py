@@ -68,6 +68,8 @@ class RustUpdates:
         # Rust's Adam has neither.
         if group["weight_decay"] or group["maximize"] or not self._layers.are_unchanged():
             return None
+        if not all(parameter.requires_grad for parameter in self._optimizer.parameters):
+            return None
         td_errors = torch.from_numpy(self._learn(batch))
         self._optimizer.is_stepped = True
         step()
@@ -76,7 +78,7 @@ class RustUpdates:
     def _learn(self, batch: Batch) -> NDArray[np.float32]:
         learner, optimizer = self._learner, self._optimizer
         (group,), state = optimizer.param_groups, optimizer.state[optimizer.flat]
-        optimizer.tie()
+        restore_views(optimizer.flat.detach(), optimizer.parameters)
         td_errors, statistics = self._network.learn(
             optimizer.flat.detach().numpy(),
             state["exp_avg"].numpy(),

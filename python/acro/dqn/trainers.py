@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import lightning as L
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from acro.dqn.optimizer import FlatAdam
 from acro.overrides import overridden
 
 # Lightning runs these under manual optimization without a warning, but they have no use there.
@@ -17,13 +21,17 @@ _REFUSED_CALLBACKS = {
     BatchSizeFinder: "it looks for what fits in memory, not for what learns; choose data.batch_size yourself",
 }
 
+# Networks that follow the one that is trained.
+_FOLLOWERS = ("target_network.", "averaged_network.")
+
 # Lightning's hooks within an update.
-UPDATE_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
+UPDATE_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 # Hooks that Lightning does not call under manual optimization, and what to override instead.
 _UNCALLED_HOOKS = {
     "optimizer_step": "learn",
     "optimizer_zero_grad": "learn",
+    "on_before_zero_grad": "learn",
     "configure_gradient_clipping": "clip",
     "lr_scheduler_step": "training_step",
 }
@@ -40,6 +48,39 @@ def check_hooks(module: L.LightningModule) -> None:
             f"{type(module).__name__} overrides {name}, which is never called: DQN makes its own updates; "
             f"override {_UNCALLED_HOOKS[name]}"
         )
+
+
+def check_hooks_were_called(module: L.LightningModule, was_called: Mapping[str, bool]) -> None:
+    """Check that a subclass calls `super()` in the hooks that training needs.
+
+    Raises:
+        ValueError: It does not.
+    """
+    for name, called in was_called.items():
+        if not called and (name != "on_load_checkpoint" or module.trainer.ckpt_path):
+            raise ValueError(f"{type(module).__name__} overrides {name}, which must call super().{name}(...)")
+
+
+def check_optimizer(module: L.LightningModule, optimizer: Optimizer) -> None:
+    """Check that `optimizer` trains every parameter, by a schedule that needs no metric.
+
+    Raises:
+        ValueError: It does not.
+    """
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    known = set(map(id, optimizer.parameters if isinstance(optimizer, FlatAdam) else trained))
+    names = [
+        name
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and id(parameter) not in known and not name.startswith(_FOLLOWERS)
+    ]
+    if names:
+        raise ValueError(
+            f"the optimizer does not have {', '.join(names)}: override configure_optimizers for one that has, or "
+            "freeze them by requires_grad_(False)"
+        )
+    if any(isinstance(config.scheduler, ReduceLROnPlateau) for config in module.trainer.lr_scheduler_configs):
+        raise ValueError("ReduceLROnPlateau is never given its metric: keep it, and step it in on_validation_epoch_end")
 
 
 def check_trainer(trainer: L.Trainer) -> None:
@@ -66,6 +107,11 @@ def check_trainer(trainer: L.Trainer) -> None:
     if not trainer.fast_dev_run:  # type: ignore[attr-defined] # Lightning does not declare it
         _check_length(trainer)
     for callback in trainer.callbacks:  # type: ignore[attr-defined] # Lightning does not declare it
+        if overridden(callback, L.Callback, ["on_before_zero_grad"]):
+            raise ValueError(
+                f"{type(callback).__name__} overrides on_before_zero_grad, which is never called: DQN makes its own "
+                "updates; use on_before_backward"
+            )
         for refused, advice in _REFUSED_CALLBACKS.items():
             if isinstance(callback, refused):
                 raise ValueError(f"{refused.__name__} does not work with DQN: {advice}")
@@ -76,7 +122,8 @@ def _check_length(trainer: L.Trainer) -> None:
         if (value := getattr(trainer, name)) != unset:
             raise ValueError(f"{name}={value} would count rounds: bound the run by {name[:3]}_epochs")
     for name, every in {"overfit_batches": 0.0, "limit_train_batches": 1.0}.items():
-        if (value := getattr(trainer, name)) != every:
+        # An integer counts batches: 1 is not 1.0.
+        if (value := getattr(trainer, name)) != every or (value and isinstance(value, int)):
             raise ValueError(
                 f"{name}={value} would cut epochs short: an epoch is data.steps_per_epoch environment steps"
             )

@@ -19,7 +19,7 @@ from acro.storage.files import replacing
 _SUFFIXES = (".gif", ".mp4")
 # One more means "as in the frame before". With 256, GIFs are larger and slower, and hardly look better.
 _COLORS = 127
-# Of the palette's. The rest is shared out among the colours of a photograph, say, of which none stands out.
+# Palette entries for the most frequent colours. The rest is shared among all others, as those of a photograph.
 _FREQUENT_COLORS = 96
 
 

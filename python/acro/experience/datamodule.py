@@ -71,8 +71,8 @@ class Experience(L.LightningDataModule):
             "NextStep" the step that resets counts as an environment step and is never stored.
         seed: All randomness of training and evaluation derives from it.
         env_kwargs: Arguments of the environment.
-        reward_range: The least and the largest reward of a step, for `return_range`; None if it is not known, or if
-            acro knows it, as for Gymnasium's classic control tasks.
+        reward_range: The least and the largest reward of a step, for `return_range`; None looks it up
+            for Gymnasium's classic control tasks; for others it is not known.
         eval_env: The environment to evaluate in, an id or a function without arguments; None for `env_id`.
         frame_stack: Number of successive observations that the network sees, on a leading axis, the newest last; each
             is stored once. None for one observation without that axis.

@@ -59,7 +59,7 @@ def connected(
             is not set, for Ray on this machine.
         num_cpus: CPUs of this machine that Ray may use; None for all.
         least_cpus: CPUs that Ray counts at least, even if the machine has fewer: its processes share them.
-        niceness: Of Ray's worker processes on this machine.
+        niceness: Nice value of Ray's worker processes on this machine.
 
     Raises:
         ImportError: Ray is not installed.

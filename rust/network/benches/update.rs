@@ -41,7 +41,7 @@ fn main() {
     }
 }
 
-/// Of updates and of bare products, in microseconds.
+/// Times of updates and of bare products, in microseconds.
 fn measure(width: usize, batch_size: usize, outputs: usize) -> ((f64, f64), (f64, f64)) {
     let options = Options {
         outputs,

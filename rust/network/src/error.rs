@@ -15,7 +15,7 @@ pub enum Error {
     TooLarge,
     /// A slice has the wrong length for the network or the batch.
     WrongLength {
-        /// Of what.
+        /// The array's name.
         name: &'static str,
         /// How many numbers were given.
         found: usize,

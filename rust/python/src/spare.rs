@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::arrays::{Output, is_unshared};
 use crate::convert::has_shape;
 
-/// Of a batch.
+/// Columns of a batch.
 pub(crate) const COLUMNS: usize = 8;
 /// Two, since the batch before is usually in use until the next one exists.
 const BATCHES: usize = 2;

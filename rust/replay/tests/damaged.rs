@@ -5,7 +5,7 @@ mod common;
 use acro_replay::{Config, Draw, Error, ReplayMemory, Rng, State};
 use common::{ONE, Row, memory, push, state};
 
-/// Of each kind: priorities, and how many frames are stacked.
+/// One memory of each kind: priorities, and how many frames are stacked.
 const KINDS: [(Option<f64>, usize); 3] = [(None, 1), (Some(0.6), 1), (None, 3)];
 
 /// A memory in the middle of things: wrapped, uneven, with ends, breaks and what its kind has.

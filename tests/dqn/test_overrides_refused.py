@@ -1,0 +1,235 @@
+"""What a subclass or a callback brings runs, or is refused in a sentence: nothing is left out without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from batches import random_rounds
+from runs import SMALL
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+
+from acro import DQN, Batch, Experience
+
+
+def fit(module: DQN, *callbacks: L.Callback, epochs: int = 1, ckpt_path: Path | None = None, **trainer: Any) -> DQN:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    made = L.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        callbacks=list(callbacks),
+        **{**quiet, **trainer},
+    )
+    made.fit(module, Experience("CartPole-v1", **SMALL), ckpt_path=ckpt_path, weights_only=True)
+    return module
+
+
+def make(kind: type[DQN] = DQN, **settings: Any) -> DQN:
+    return kind(4, 2, hidden=(16,), **settings)
+
+
+def weights(module: DQN) -> Tensor:
+    return nn.utils.parameters_to_vector(module.q_network.parameters()).detach().clone()
+
+
+# ---- gradients
+
+
+class Clamped(DQN):
+    def clip(self) -> None:
+        for parameter in self.q_network.parameters():
+            assert parameter.grad is not None
+            parameter.grad.clamp_(-0.01, 0.01)
+
+
+class ClampedByAssignment(DQN):
+    def clip(self) -> None:
+        for parameter in self.q_network.parameters():
+            assert parameter.grad is not None
+            parameter.grad = parameter.grad.clamp(-0.01, 0.01)
+
+
+class Halved(DQN):
+    def on_after_backward(self) -> None:
+        for parameter in self.q_network.parameters():
+            assert parameter.grad is not None
+            parameter.grad.mul_(0.5)
+
+
+class HalvedByAssignment(DQN):
+    def on_after_backward(self) -> None:
+        for parameter in self.q_network.parameters():
+            assert parameter.grad is not None
+            parameter.grad = parameter.grad * 0.5
+
+
+@pytest.mark.parametrize(("in_place", "assigned"), [(Clamped, ClampedByAssignment), (Halved, HalvedByAssignment)])
+def test_assigned_gradients_are_those_that_learn(in_place: type[DQN], assigned: type[DQN]) -> None:
+    expected, found = weights(fit(make(in_place))), weights(fit(make(assigned)))
+
+    assert found.equal(expected)
+    assert not found.equal(weights(fit(make())))
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_layer_that_is_frozen_between_rounds_stays(backend: Any) -> None:
+    module = make(backend=backend)
+    module.configure_optimizers()
+    module.learn(random_rounds(5)._replace(obs=torch.randn(5, 16, 4), actions=torch.ones(5, 16, dtype=torch.long)))
+    layer = next(module.q_network.children())[0]  # type: ignore[index] # the layers
+    layer.requires_grad_(False)
+    frozen, others = layer.weight.clone(), weights(module)
+
+    module.learn(random_rounds(5)._replace(actions=torch.ones(5, 16, dtype=torch.long)))
+
+    assert layer.weight.equal(frozen)
+    assert not weights(module).equal(others)
+
+
+# ---- the learning rate
+
+
+class SetRate(L.Callback):
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = 0.0
+
+
+def test_learning_rate_that_a_callback_sets_stays() -> None:
+    module = make()
+    assert weights(module).equal(weights(fit(module, SetRate())))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        ({"learning_rate": 1e-3}, {"learning_rate": 1e-5}, 1e-5),
+        # A hundred updates of a thousand: a tenth of the way.
+        (
+            {"learning_rate": 1e-3, "learning_rate_end": 1e-5, "learning_rate_decay_updates": 1000},
+            {"learning_rate": 1e-4, "learning_rate_end": 1e-5, "learning_rate_decay_updates": 1000},
+            None,
+        ),
+        ({"learning_rate": 1e-3}, {"learning_rate": 1e-3}, 1e-3),
+    ],
+)
+def test_resumed_run_has_the_learning_rate_that_is_given(
+    first: dict[str, Any], then: dict[str, Any], expected: float | None, tmp_path: Path
+) -> None:
+    class Save(L.Callback):
+        def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    fit(make(**first), Save())
+    module = fit(make(**then), epochs=2, ckpt_path=tmp_path / "last.ckpt")
+
+    if expected is None:
+        expected = then["learning_rate"] + (then["learning_rate_end"] - then["learning_rate"]) * module.updates / 1000
+    assert module.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_scheduler_steps_at_epochs_as_lightning_has_it() -> None:
+    class Own(DQN):
+        def configure_optimizers(self) -> Any:
+            optimizer = Adam(self.q_network.parameters(), lr=1.0e-3)
+            return [optimizer], [StepLR(optimizer, 1, 0.5)]
+
+    # Before the second and the third epoch.
+    assert fit(make(Own), epochs=3).optimizer.param_groups[0]["lr"] == pytest.approx(2.5e-4)
+
+
+class OnPlateau(DQN):
+    def configure_optimizers(self) -> Any:
+        optimizer = Adam(self.q_network.parameters())
+        return {"optimizer": optimizer, "lr_scheduler": ReduceLROnPlateau(optimizer)}
+
+
+# ---- what is refused
+
+
+class ReturnsLoss(DQN):
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> Any:
+        return sum(self.loss(minibatch)[0] for minibatch in batch.unbind()) if len(batch.rewards) else None
+
+
+class Auxiliary(DQN):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.auxiliary = nn.Linear(4, 1)
+
+
+class OwnSetup(DQN):
+    def setup(self, stage: str) -> None:
+        pass
+
+
+class OwnZeroGrad(DQN):
+    def on_before_zero_grad(self, optimizer: Any) -> None:
+        pass
+
+
+class OwnCallbacks(DQN):
+    def configure_callbacks(self) -> Any:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("kind", "trainer", "message"),
+    [
+        (ReturnsLoss, {}, "ReturnsLoss.training_step returned a loss, which is not used"),
+        (Auxiliary, {}, r"the optimizer does not have auxiliary.weight, auxiliary.bias: override configure_optimizers"),
+        (OwnSetup, {}, r"OwnSetup overrides setup, which must call super\(\).setup"),
+        (OwnZeroGrad, {}, "OwnZeroGrad overrides on_before_zero_grad, which is never called"),
+        (OwnCallbacks, {"limit_train_batches": 1}, "limit_train_batches=1 would cut epochs short"),
+        (OnPlateau, {}, "ReduceLROnPlateau is never given its metric"),
+    ],
+)
+def test_what_would_be_left_out_is_refused(kind: type[DQN], trainer: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(make(kind), **trainer)
+
+
+class ZeroGradCallback(L.Callback):
+    def on_before_zero_grad(self, *_: Any) -> None:
+        pass
+
+
+def test_callback_that_would_not_be_called_is_refused() -> None:
+    with pytest.raises(ValueError, match="ZeroGradCallback overrides on_before_zero_grad, which is never called"):
+        fit(make(), ZeroGradCallback())
+
+
+class OwnLoad(DQN):
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        pass
+
+
+class OwnSave(DQN):
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("saved", "loaded", "message"),
+    [
+        (DQN, OwnLoad, r"OwnLoad overrides on_load_checkpoint, which must call super\(\)"),
+        (OwnSave, DQN, r"a subclass's on_save_checkpoint must call super\(\).on_save_checkpoint"),
+    ],
+)
+def test_checkpoint_without_acros_counters_is_not_continued(
+    saved: type[DQN], loaded: type[DQN], message: str, tmp_path: Path
+) -> None:
+    class Save(L.Callback):
+        def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    fit(make(saved), Save())
+    with pytest.raises(ValueError, match=message):
+        fit(make(loaded), epochs=2, ckpt_path=tmp_path / "last.ckpt")
