@@ -363,7 +363,7 @@ def test_own_network_and_wrapped_environment_from_python(own_code: Path, monkeyp
         epochs=2,
         env_id="own_code:own/Cart-v0",
         data={"env_kwargs": None},
-        model={"network": own.Net()},
+        model={"network": own.Net(), "observation_shape": (3, 4)},
         callbacks=callbacks,
     )
 

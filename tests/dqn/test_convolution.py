@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch import nn
 
-from acro import DQN
+from acro import DQN, Experience
 from acro.dqn.convolution import MINATAR, NATURE, ConvQNetwork, Planes, planes_of
 from acro.dqn.networks import QNetwork
 from acro.replay import Batch
@@ -157,3 +158,22 @@ def test_a_convolution_that_does_not_fit_says_the_sizes(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         DQN(torch.Size(shape).numel(), 3, convolutions=convolutions, observation_shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "frame_stack", "settings"),
+    [
+        ("MinAtar/Breakout-v1", None, {}),
+        ("CartPole-v1", 4, {}),
+        ("CartPole-v1", 4, {"observation_shape": (16,)}),
+    ],
+)
+def test_observations_of_another_shape_than_the_experience_has_are_an_error(
+    env_id: str, frame_stack: int | None, settings: dict[str, Any]
+) -> None:
+    experience = Experience(env_id, frame_stack=frame_stack)
+    trainer = L.Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False)
+    module = DQN(experience.observation_size, experience.num_actions, **settings)
+
+    with pytest.raises(ValueError, match=r"observations must be \(.*give observation_shape=experience.observation_sh"):
+        trainer.fit(module, experience)

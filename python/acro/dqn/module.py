@@ -25,7 +25,7 @@ from acro.dqn.heads import Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
 from acro.dqn.networks import check_network
 from acro.dqn.optimizer import FlatAdam
-from acro.dqn.settings import check_same_network, check_settings
+from acro.dqn.settings import check_observations, check_same_network, check_settings
 from acro.dqn.trainers import (
     UPDATE_HOOKS,
     check_hooks,
@@ -251,7 +251,8 @@ class DQN(Learner, L.LightningModule):
         check_hooks(self)
         # A subclass may override `configure_callbacks`.
         check_trainer(self.trainer)
-        self._check_sizes()
+        sizes = {name: self.hparams[name] for name in ("observation_size", "num_actions", "observation_dtype")}
+        check_observations(self._experience, **sizes, observation_shape=self.observation_shape)
         self._is_set_up = True
         is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
         if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
@@ -261,12 +262,6 @@ class DQN(Learner, L.LightningModule):
             )
         if self.support is not None and self.return_range is not None:
             warn_of_narrow_support(self.support, self.return_range)
-
-    def _check_sizes(self) -> None:
-        for name in ("observation_size", "num_actions"):
-            found, own = getattr(self._experience, name, None), self.hparams[name]
-            if found not in (None, own):
-                raise ValueError(f"{name} must be {found} as the Experience's, got {own}; use experience.{name}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over flat parameters, with a schedule of the learning rate by `updates`; or the given optimizer.

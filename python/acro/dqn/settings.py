@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from acro.dqn.convolution import planes_of
 from acro.dqn.heads import LOSSES
 
 # Settings that must be those of the checkpoint.
@@ -66,3 +67,30 @@ def check_same_network(found: Mapping[str, Any], here: Mapping[str, Any]) -> Non
         differing.append(f"average_updates is {found['average_updates']} in it, {here['average_updates']} here")
     if differing:
         raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")
+
+
+def check_observations(
+    experience: object,
+    *,
+    observation_size: int,
+    num_actions: int,
+    observation_shape: tuple[int, ...],
+    observation_dtype: str,
+) -> None:
+    """Check that a module is made for the observations and actions of `experience`, where that tells them.
+
+    Raises:
+        ValueError: It is not.
+    """
+    for name, own in {"observation_size": observation_size, "num_actions": num_actions}.items():
+        found = getattr(experience, name, own)
+        if found != own:
+            raise ValueError(f"{name} must be {found} as the Experience's, got {own}; use experience.{name}")
+    shape = getattr(experience, "observation_shape", observation_shape)
+    dtype = getattr(experience, "observation_dtype", observation_dtype)
+    # The dtype decides whether an array is a picture.
+    if shape != observation_shape or planes_of(shape, dtype) != planes_of(shape, observation_dtype):
+        raise ValueError(
+            f"observations must be {shape} {dtype} as the Experience's, got {observation_shape} {observation_dtype}; "
+            "give observation_shape=experience.observation_shape, observation_dtype=experience.observation_dtype"
+        )
