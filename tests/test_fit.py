@@ -454,3 +454,46 @@ def test_terminal_that_knows_only_ascii_gets_the_result(tmp_path: Path, monkeypa
     assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.seek(0)
     assert sys.stdout.read().startswith("eval: mean -20.0 ? 0.0")
+
+
+FAILING = """
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Late(CartPoleEnv):
+    def step(self, action):
+        self.taken = getattr(self, "taken", 0) + 1
+        if self.taken > 50:
+            raise ValueError("the simulator broke")
+        return super().step(action)
+
+
+class ShortReset(CartPoleEnv):
+    def reset(self, **kwargs):
+        return super().reset(**kwargs)[0]
+
+
+def no_env():
+    return 7
+"""
+
+
+def test_environment_that_fails_is_named_with_its_place_in_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "failing_envs.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["--data.env_kwargs={}", "--gif=false", f"--trainer.default_root_dir={tmp_path}"]
+
+    assert run(*arguments, "--data.env_id=failing_envs:Late") == 1
+    said = capsys.readouterr().err
+    assert "\nLate failed at environment step 408\n" in said
+    assert 'raise ValueError("the simulator broke")' in said
+    last = tmp_path / "failing_envs-Late" / "version_0" / "checkpoints" / "last.ckpt"
+    how = f"continue with: python -m acro.fit --ckpt_path {last} --trust_config"
+    assert said.endswith(f"error: the simulator broke; {how}\n")
+
+    assert run(*arguments, "--data.env_id=failing_envs:ShortReset") == 2
+    assert "\nShortReset failed in its first reset\nerror: too many values to unpack" in capsys.readouterr().err
+    assert run(*arguments, "--data.env_id=failing_envs:no_env") == 2
+    assert mistake(capsys) == "error: failing_envs:no_env must return a gymnasium.Env, got 7\n"

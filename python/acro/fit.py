@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -73,7 +74,19 @@ def _train(cli: FitCLI) -> int:
             raise
         logger.info("left at once; %s", _how_to_continue(cli))
         return 130
+    except Exception as error:
+        if not cli.interrupts.has_begun or _is_raised_by_acro(error):
+            raise
+        # A bug in an environment, a callback or a subclass: its place says more than its message.
+        traceback.print_exc()
+        logger.error("error: %s; %s", error, _how_to_continue(cli))
+        return 1
     return 0
+
+
+def _is_raised_by_acro(error: BaseException) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__")).startswith("acro.")
 
 
 def _what_starts(cli: FitCLI) -> str:

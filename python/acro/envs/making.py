@@ -32,6 +32,7 @@ def make(env_id: str | EnvFactory, *, render_mode: str | None = None, **env_kwar
     Raises:
         ValueError: There is no such environment, the function makes vector environments, its observations are not a
             Box or its actions not a Discrete that starts at 0.
+        TypeError: `env_id` is neither an id nor a function, or the function does not return an environment.
     """
     if render_mode is not None:
         env_kwargs["render_mode"] = render_mode
@@ -87,11 +88,7 @@ def find(env_id: str | EnvFactory) -> str | EnvFactory:
         TypeError: `env_id` is neither an id nor a function, but an environment that was made, for example.
     """
     if not isinstance(env_id, str):
-        if not callable(env_id):
-            raise TypeError(
-                f"the environment must be an id or a function that makes it, got a {type(env_id).__name__}; "
-                "training and evaluation each make their own"
-            )
+        _check_callable(env_id)
         return env_id
     module, colon, name = env_id.rpartition(":")
     if not (colon and name.isidentifier()):
@@ -107,7 +104,16 @@ def name_of(env_id: str | EnvFactory) -> str:
     """Return the id, or the `module:function` that checkpoints have instead of a function."""
     if isinstance(env_id, str):
         return env_id
+    _check_callable(env_id)
     return f"{env_id.__module__}:{getattr(env_id, '__qualname__', type(env_id).__qualname__)}"
+
+
+def _check_callable(env_id: object) -> None:
+    if not callable(env_id):
+        raise TypeError(
+            f"the environment must be an id or a function that makes it, got a {type(env_id).__name__}; "
+            "training and evaluation each make their own"
+        )
 
 
 def makes_vectors(env_id: str | EnvFactory) -> bool:
@@ -176,6 +182,8 @@ def _make_single(env_id: str | EnvFactory, env_kwargs: dict[str, Any]) -> gymnas
         if makes_vectors(env_id):
             raise ValueError(f"{name_of(env_id)} makes vector environments; a single one is needed here")
         env: gymnasium.Env[Any, Any] = env_id(**env_kwargs)
+        if not isinstance(env, gymnasium.Env):
+            raise TypeError(f"{name_of(env_id)} must return a gymnasium.Env, got {env!r}")
         return env
     try:
         return make_game(env_id, **env_kwargs) if is_game(env_id) else gymnasium.make(env_id, **env_kwargs)

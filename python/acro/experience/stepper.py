@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from acro import envs
-from acro.envs.finite import check_finite
+from acro.envs.finite import check_finite, env_name
 from acro.evaluation import greedy_actions
 from acro.experience.exploration import GREEDY, EpsilonGreedy
+
+logger = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
@@ -79,7 +82,11 @@ class Stepper:
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
         envs.record(env)
         # A copy, here and in `step`: a vector environment may write the next observations into the same array.
-        obs, infos = env.reset(seed=seed)
+        try:
+            obs, infos = env.reset(seed=seed)
+        except Exception:
+            logger.error("%s failed in its first reset", env_name(env))
+            raise
         self._obs = np.array(obs)
         self._lives = self._lives_in(infos)
         check_finite(env, 0, self._obs)
@@ -92,7 +99,11 @@ class Stepper:
             seen = self._obs if self._observe is None else self._observe(self._obs)
             actions[greedy] = self._greedy_actions(network, seen, greedy)
         obs, acted = self._obs, ~self._resetting
-        next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        try:
+            next_obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        except Exception:
+            logger.error("%s failed at environment step %d", env_name(self.env), self.taken_steps + self._total_envs)
+            raise
         ended = terminated | truncated
         has_ended = bool(ended.any())
         self.taken_steps += self._total_envs
