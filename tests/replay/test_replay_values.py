@@ -290,3 +290,17 @@ def test_other_spaces_are_refused() -> None:
         TypeError, f"action_space must be a Discrete, MultiDiscrete, MultiBinary or Box, got {spaces.Dict(a=box)}"
     ):
         ReplayMemory.from_spaces(4, box, spaces.Dict(a=box))
+
+
+def test_mask_is_not_read_as_numbers() -> None:
+    memory, rows = ReplayMemory(16, (1,), num_envs=4, prioritized=True), np.zeros((4, 1), np.float32)
+    mask, flags = np.array([True, True, False, False]), np.zeros(4, np.bool_)
+    memory.extend(rows, np.zeros(4, np.int64), np.zeros(4), rows, flags, flags)
+
+    with pytest.raises(TypeError, match="envs must be integers, got a mask of bools"):
+        memory.extend(rows, np.zeros(4, np.int64), np.zeros(4), rows, flags, flags, envs=mask)
+    with pytest.raises(TypeError, match="indices must be integers, got a mask of bools"):
+        memory.gather(mask.tolist())
+    with pytest.raises(TypeError, match="indices must be integers, got a mask of bools"):
+        memory.update_priorities(mask, np.ones(4))
+    assert len(memory) == 4

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use acro_replay::Padding;
 use numpy::PyUntypedArray;
 use numpy::prelude::*;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::arrays::{Output, is_plain, numbers};
@@ -84,6 +84,7 @@ impl<'py> Rewards<'py> {
 
 /// `indices` as a plain array of int64, of any shape.
 pub(crate) fn index_array<'py>(
+    name: &str,
     indices: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = indices.py();
@@ -99,5 +100,11 @@ pub(crate) fn index_array<'py>(
         // NumPy makes a float array of an empty list.
         return Ok(Output::new(ints, array.shape(), &[])?.into_array());
     }
-    plain_array("indices", &array, &ints, array.shape(), &[])
+    if array.dtype().kind() == b'b' {
+        // A mask would be read as the numbers 0 and 1.
+        return Err(PyTypeError::new_err(format!(
+            "{name} must be integers, got a mask of bools; use numpy.flatnonzero of it"
+        )));
+    }
+    plain_array(name, &array, &ints, array.shape(), &[])
 }

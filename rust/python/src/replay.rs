@@ -151,7 +151,9 @@ impl PyReplayMemory {
             None => self.num_envs,
         };
         let envs = envs
-            .map(|envs| plain_array("envs", envs, &numpy::dtype::<i64>(py), &[rows], &[]))
+            .map(|envs| index_array("envs", envs))
+            .transpose()?
+            .map(|envs| plain_array("envs", &envs, &numpy::dtype::<i64>(py), &[rows], &[]))
             .transpose()?;
         let obs = self.frame.many("obs", obs, rows)?;
         let next_obs = self.frame.many("next_obs", next_obs, rows)?;
@@ -224,7 +226,7 @@ impl PyReplayMemory {
         #[pyo3(from_py_with = gamma_of)] gamma: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = indices.py();
-        let indices = index_array(indices)?;
+        let indices = index_array("indices", indices)?;
         let shape = Shape::of_indices(indices.shape())?;
         // A copy, since other threads may write to the caller's array during the call.
         let borrowed = numbers::<i64>(&indices);
@@ -267,7 +269,7 @@ impl PyReplayMemory {
         indices: &Bound<'_, PyAny>,
         priorities: &Bound<'_, PyAny>,
     ) -> PyResult<usize> {
-        let indices = index_array(indices)?;
+        let indices = index_array("indices", indices)?;
         let floats = numpy::dtype::<f64>(indices.py());
         let priorities = plain_array("priorities", priorities, &floats, indices.shape(), &[])?;
         self.memory
