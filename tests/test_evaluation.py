@@ -58,3 +58,8 @@ def test_evaluation_says_how_good_it_was() -> None:
     found = evaluation.Evaluation(7, np.array([1.0, 2.0, 6.0]), np.array([1, 2, 6]), [np.zeros(0, dtype=np.int64)] * 3)
 
     assert repr(found) == "Evaluation(mean 3.0 ± 1.5, median 2, worst 1, best 6; 3 episodes from seed 7)"
+
+
+def test_what_is_not_a_network_is_an_error() -> None:
+    with pytest.raises(TypeError, match=r"evaluate plays a torch.nn.Module, got a str; an Agent has one, .module"):
+        evaluate("runs/acrobot", "CartPole-v1")  # type: ignore[arg-type] # a mistake

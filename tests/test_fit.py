@@ -157,10 +157,22 @@ def test_run_resumes_where_its_folder_was_moved(without_gifs: Path, tmp_path: Pa
     assert run(f"--trainer.default_root_dir={tmp_path / 'here'}", "--trainer.max_epochs=2", "--gif=false") == 0
     (tmp_path / "here").rename(tmp_path / "there")
     last = tmp_path / "there" / "acrobot" / "version_0" / "checkpoints" / "last.ckpt"
-    assert run(f"--ckpt_path={last}", "--trainer.max_epochs=4", "--gif=false") == 0
+    assert run(f"--ckpt_path={last}", "--trainer.max_epochs=3", "--gif=false") == 0
+    # The run's folder stands for its last checkpoint.
+    assert run(f"--ckpt_path={last.parent.parent}", "--trainer.max_epochs=4", "--gif=false") == 0
 
     assert_same_run(without_gifs, tmp_path / "there" / "acrobot" / "version_0")
     assert not (tmp_path / "here").exists()
+
+
+def test_preset_of_another_run_does_not_continue_this_one(
+    without_gifs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit.main([f"--ckpt_path={without_gifs}", "--preset=cartpole"]) == 2
+
+    assert mistake(capsys) == (
+        f"error: --preset cartpole cannot continue a run of acrobot, {without_gifs}; leave it out\n"
+    )
 
 
 def test_finished_run_that_is_resumed_shows_its_result_again(

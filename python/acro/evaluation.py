@@ -119,7 +119,10 @@ def evaluate(
     Raises:
         ValueError: `episodes` is below 1, or the environment is unknown or not supported, or returns
             numbers that are not finite.
+        TypeError: `network` is not a module.
     """
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"evaluate plays a torch.nn.Module, got a {type(network).__name__}; an Agent has one, .module")
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
     returns, lengths, actions = [], [], []

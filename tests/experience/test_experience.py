@@ -21,6 +21,11 @@ from acro import DQN, Experience
     [
         ({"capacity": 0}, "capacity must be at least 1, got 0"),
         ({"capacity": -5}, "capacity must be at least 1, got -5"),
+        ({"num_envs": 8.0}, "num_envs must be a whole number, got 8.0"),
+        ({"frame_stack": 1.5}, "frame_stack must be a whole number, got 1.5"),
+        ({"seed": None}, "seed must be a whole number, got None"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"epsilon_decay_per_episode": 2.0}, "epsilon_decay_per_episode must be above 0 and at most 1, got 2.0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"batch_size": -1}, "batch_size must be at least 1, got -1"),
         ({"n_step": 0}, "n_step must be at least 1, got 0"),

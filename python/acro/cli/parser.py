@@ -183,13 +183,19 @@ class FitCLI(LightningCLI):
             root = Path(given.get("trainer.default_root_dir") or TRAINER_DEFAULTS["default_root_dir"])
             env_id = env_id or parser.get_defaults()["data"]["env_id"]
             name = folder_name(given.get("name") or preset or env_id)
-            self.resumed = Run.newest(root, name) if ckpt_path == "last" else Run.of_checkpoint(Path(ckpt_path))
-            self.ckpt_path = self.resumed.last_checkpoint if ckpt_path == "last" and self.resumed else Path(ckpt_path)
+            named = Path(ckpt_path) / "checkpoints" / "last.ckpt" if Path(ckpt_path).is_dir() else Path(ckpt_path)
+            self.resumed = Run.newest(root, name) if ckpt_path == "last" else Run.of_checkpoint(named)
+            self.ckpt_path = self.resumed.last_checkpoint if ckpt_path == "last" and self.resumed else named
             self.checkpoint = read_checkpoint(self.ckpt_path)
             if self.resumed is not None:
                 if not given.get("trust_config"):
                     check_trust(self.resumed.config)
                 parser.default_config_files = [str(self.resumed.config)]
+                asked, own = given.get("preset"), parser.get_defaults()["preset"]
+                if asked not in (None, own):
+                    raise ValueError(
+                        f"--preset {asked} cannot continue a run of {own}, {self.resumed.folder}; leave it out"
+                    )
         return parser.parse_args(args)
 
     def before_instantiate_classes(self) -> None:

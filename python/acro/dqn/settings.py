@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from acro.dqn.convolution import planes_of
@@ -36,6 +37,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("observation_size", "num_actions", "learning_rate", "target_update_every", "tau", *optional):
         if not settings[name] > 0:
             raise ValueError(f"{name} must be above 0, got {settings[name]}")
+    if not all(isinstance(width, Integral) and int(width) >= 1 for width in settings["hidden"]):
+        raise ValueError(f"hidden must be whole numbers of at least 1, got {settings['hidden']}")
     if settings["tau"] > 1.0:
         raise ValueError(f"tau must be at most 1, a share of the online network, got {settings['tau']}")
     if settings["loss"] not in LOSSES:
@@ -46,6 +49,9 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError(
             f"learning_rate_end={settings['learning_rate_end']} needs learning_rate_decay_updates of at least 1"
         )
+    unused = [name for name in ("noisy", "dueling", "layer_norm") if settings[name]]
+    if settings["network"] is not None and unused:
+        raise ValueError(f"{unused[0]}=True changes acro's network, and network is given; leave one of them out")
     optimizer, head = settings["optimizer"], settings["head"]
     if optimizer is not None and not callable(optimizer):
         raise TypeError(f"optimizer must be called with parameters, such as torch.optim.AdamW, got {optimizer!r}")

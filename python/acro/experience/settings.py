@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
@@ -22,9 +23,15 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """
     optional = [name for name in ("frame_stack", "n_step_end") if settings[name] is not None]
     duration = [] if settings["n_step_end"] is None else ["n_step_decay_steps"]
-    for name in ("num_envs", "capacity", "batch_size", "n_step", "eval_episodes", *optional, *duration):
+    counts = ("num_envs", "capacity", "batch_size", "n_step", "eval_episodes", *optional, *duration)
+    for name in (*counts, "steps_per_round", "steps_per_epoch", "seed"):
+        if not isinstance(settings[name], Integral):
+            raise ValueError(f"{name} must be a whole number, got {settings[name]!r}")
+    for name in counts:
         if settings[name] < 1:
             raise ValueError(f"{name} must be at least 1, got {settings[name]}")
+    if settings["seed"] < 0:
+        raise ValueError(f"seed must be at least 0, got {settings['seed']}")
     if settings["capacity"] < settings["num_envs"]:
         raise ValueError(f"capacity must be at least num_envs={settings['num_envs']}, got {settings['capacity']}")
     for name in ("updates_per_step", "learning_starts_steps"):
@@ -33,6 +40,9 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("gamma", "epsilon_start", "epsilon_end"):
         if not 0.0 <= settings[name] <= 1.0:
             raise ValueError(f"{name} must be from 0 to 1, got {settings[name]}")
+    decay = settings["epsilon_decay_per_episode"]
+    if decay is not None and not 0.0 < decay <= 1.0:
+        raise ValueError(f"epsilon_decay_per_episode must be above 0 and at most 1, got {decay}")
     check_zeta_exponent(settings["zeta_exponent"])
     if settings["lag"] not in (0, 1):
         raise ValueError(f"lag must be 0 or 1, got {settings['lag']}")
