@@ -108,7 +108,7 @@ OPTIONS = (
         str | None,
         None,
         "PATH|last",
-        "Continue from a checkpoint, or where the newest run of the preset stopped.",
+        "Continue from a checkpoint or a run's folder, or where the newest run of the preset stopped.",
     ),
     Option("name", str | None, None, "NAME", "Folder of the run under the root, instead of the preset's name."),
     Option("gif", bool, True, "true|false", "Draw episodes of the policy while it learns and at the end."),
