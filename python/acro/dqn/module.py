@@ -18,24 +18,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from acro.dqn import rust_updates
+from acro.dqn.backends import make_backend, takes_rust
 from acro.dqn.convolution import ConvQNetwork, make_network
-from acro.dqn.cuda_graph import CudaGraphUpdates
 from acro.dqn.heads import Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
 from acro.dqn.networks import check_network
 from acro.dqn.optimizer import FlatAdam
 from acro.dqn.settings import check_observations, check_same_network, check_settings
 from acro.dqn.trainers import (
-    UPDATE_HOOKS,
     check_hooks,
     check_hooks_were_called,
     check_optimizer,
     check_trainer,
-    find_callback_with_update_hooks,
 )
 from acro.evaluation import Episodes, Evaluation, evaluate
-from acro.overrides import overridden
 from acro.replay import Batch
 from acro.storage.checkpoints import FORMAT_KEY, FORMAT_VERSION
 
@@ -194,13 +190,14 @@ class DQN(Learner, L.LightningModule):
         self.support = support
         self.last_evaluation: Evaluation | None = None
         self.example_input_array = example
+        self.has_given_optimizer = optimizer is not None
         self._make_optimizer = optimizer
         self._td_error_sum = 0.0
         self._rounds_since_log = 0
         self._schedule: LambdaLR | None = None
         self._has_other_rate = False
         self._is_set_up = self._is_loaded = False
-        self._takes_rust()
+        takes_rust(self, None)
 
     def act(
         self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
@@ -254,7 +251,7 @@ class DQN(Learner, L.LightningModule):
         sizes = {name: self.hparams[name] for name in ("observation_size", "num_actions", "observation_dtype")}
         check_observations(self._experience, **sizes, observation_shape=self.observation_shape)
         self._is_set_up = True
-        is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
+        is_slowed_by_threads = not takes_rust(self, self.trainer) and not isinstance(self.q_network, ConvQNetwork)
         if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
             logger.info(
                 "torch uses %d threads; for small networks one is fastest: torch.set_num_threads(1)",
@@ -275,15 +272,7 @@ class DQN(Learner, L.LightningModule):
             )
             return self.optimizer
         self.optimizer = optimizer = FlatAdam(self.q_network.parameters(), lr=self.learning_rate)
-        self.update_backend = None
-        if self.cuda_graph:
-            if self.device.type != "cuda":
-                raise ValueError(f"cuda_graph must be False on {self.device}: CUDA graphs need a GPU")
-            if (reason := self._why_not_whole_rounds()) is not None:
-                raise ValueError(f"cuda_graph must be False: {reason}, which a graph would leave out")
-            self.update_backend = CudaGraphUpdates(self, optimizer)
-        elif self._takes_rust():
-            self.update_backend = rust_updates.RustUpdates(self, optimizer)
+        self.update_backend = make_backend(self, optimizer, self._trainer)
         end, duration = self.learning_rate_end, self.learning_rate_decay_updates
         if end is None or not duration:
             return optimizer
@@ -363,26 +352,6 @@ class DQN(Learner, L.LightningModule):
         # The mean absolute error of the last minibatch.
         self._td_error_sum += torch.linalg.vector_norm(td_errors[-1], ord=1).item() / td_errors.shape[1]
         self._rounds_since_log += 1
-
-    def _takes_rust(self) -> bool:
-        """Whether Rust makes the updates; raise a ValueError if it was asked to and cannot."""
-        if self.backend == "torch":
-            return False
-        given = None if self._make_optimizer is None else "optimizer is given"
-        reason = given or self._why_not_whole_rounds() or rust_updates.why_not(self)
-        if reason is not None and self.backend == "rust":
-            raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
-        return reason is None
-
-    def _why_not_whole_rounds(self) -> str | None:
-        """Return what must be called between the updates of a round; None if a round can be made as a whole."""
-        own = overridden(self, L.LightningModule, ["manual_backward", "backward", *UPDATE_HOOKS])
-        own += overridden(self, Learner, ["follow", "average"])
-        if own:
-            return f"{type(self).__name__} overrides {', '.join(own)}"
-        if self._trainer is not None and (callback := find_callback_with_update_hooks(self.trainer)) is not None:
-            return f"the callback {type(callback).__name__} has hooks around single updates"
-        return None
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients, which are views of the optimizer's flat tensor."""

@@ -22,7 +22,7 @@ from acro.replay import Batch
 _REPLACED = ("td_target", "loss", "clip", "follow", "average")
 
 
-def why_not(learner: Learner) -> str | None:
+def why_not_rust(learner: Learner) -> str | None:
     """Return why Rust cannot make the updates of `learner`; None if it can."""
     if own := overridden(learner, Learner, _REPLACED):
         return f"{type(learner).__name__} overrides {', '.join(own)}"
