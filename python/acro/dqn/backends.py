@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import lightning as L
 
 from acro.dqn.cuda_graph import CudaGraphUpdates
 from acro.dqn.learner import Learner, UpdateBackend
 from acro.dqn.optimizer import FlatAdam
-from acro.dqn.rust_updates import RustUpdates, why_not_rust
+from acro.dqn.rust_updates import why_not_rust
 from acro.dqn.trainers import UPDATE_HOOKS, find_callback_with_update_hooks
 from acro.overrides import overridden
 
-if TYPE_CHECKING:
-    from acro.dqn.module import DQN
 
+def takes_rust(module: Learner, backend: str, trainer: L.Trainer | None, *, has_given_optimizer: bool) -> bool:
+    """Whether Rust makes the updates of a `DQN`.
 
-def takes_rust(module: DQN, trainer: L.Trainer | None) -> bool:
-    """Whether Rust makes the updates of `module` under `trainer`.
+    Args:
+        module: The `DQN`.
+        backend: "auto", "torch" or "rust".
+        trainer: Its Trainer; None if it does not have one yet.
+        has_given_optimizer: Whether the user gave an optimizer.
 
     Raises:
         ValueError: Rust was asked for and cannot make them.
     """
-    if module.backend == "torch":
+    if backend == "torch":
         return False
-    given = "optimizer is given" if module.has_given_optimizer else None
+    given = "optimizer is given" if has_given_optimizer else None
     reason = given or _why_not_whole_rounds(module, trainer) or why_not_rust(module)
-    if reason is not None and module.backend == "rust":
+    if reason is not None and backend == "rust":
         raise ValueError(f"backend='rust' cannot be used: {reason}; use backend='auto' or 'torch'")
     return reason is None
 
 
-def make_backend(module: DQN, optimizer: FlatAdam, trainer: L.Trainer | None) -> UpdateBackend | None:
-    """Return what makes whole rounds of updates; None if the learner's loop makes them.
+def make_cuda_graph(module: Learner, optimizer: FlatAdam, trainer: L.Trainer | None) -> UpdateBackend:
+    """Return what makes whole rounds of updates as CUDA graphs.
 
     Raises:
-        ValueError: A CUDA graph was asked for and cannot be had.
+        ValueError: The parameters are not on a GPU, or something must be called between the updates of a round.
     """
-    if not module.cuda_graph:
-        return RustUpdates(module, optimizer) if takes_rust(module, trainer) else None
-    if module.device.type != "cuda":
-        raise ValueError(f"cuda_graph must be False on {module.device}: CUDA graphs need a GPU")
+    device = optimizer.flat.device
+    if device.type != "cuda":
+        raise ValueError(f"cuda_graph must be False on {device}: CUDA graphs need a GPU")
     if (reason := _why_not_whole_rounds(module, trainer)) is not None:
         raise ValueError(f"cuda_graph must be False: {reason}, which a graph would leave out")
     return CudaGraphUpdates(module, optimizer)
 
 
-def _why_not_whole_rounds(module: DQN, trainer: L.Trainer | None) -> str | None:
+def _why_not_whole_rounds(module: Learner, trainer: L.Trainer | None) -> str | None:
     """Return what must be called between the updates of a round; None if a round can be made as a whole."""
     own = overridden(module, L.LightningModule, ["manual_backward", "backward", *UPDATE_HOOKS])
     own += overridden(module, Learner, ["follow", "average"])

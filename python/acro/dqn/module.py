@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from acro.dqn.backends import make_backend, takes_rust
+from acro.dqn.backends import make_cuda_graph, takes_rust
 from acro.dqn.convolution import ConvQNetwork, make_network
 from acro.dqn.heads import Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
 from acro.dqn.networks import check_network
 from acro.dqn.optimizer import FlatAdam
+from acro.dqn.rust_updates import RustUpdates
 from acro.dqn.settings import check_observations, check_same_network, check_settings
 from acro.dqn.trainers import (
     check_hooks,
@@ -190,14 +191,13 @@ class DQN(Learner, L.LightningModule):
         self.support = support
         self.last_evaluation: Evaluation | None = None
         self.example_input_array = example
-        self.has_given_optimizer = optimizer is not None
         self._make_optimizer = optimizer
         self._td_error_sum = 0.0
         self._rounds_since_log = 0
         self._schedule: LambdaLR | None = None
         self._has_other_rate = False
         self._is_set_up = self._is_loaded = False
-        takes_rust(self, None)
+        self._takes_rust()
 
     def act(
         self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
@@ -251,7 +251,7 @@ class DQN(Learner, L.LightningModule):
         sizes = {name: self.hparams[name] for name in ("observation_size", "num_actions", "observation_dtype")}
         check_observations(self._experience, **sizes, observation_shape=self.observation_shape)
         self._is_set_up = True
-        is_slowed_by_threads = not takes_rust(self, self.trainer) and not isinstance(self.q_network, ConvQNetwork)
+        is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
         if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
             logger.info(
                 "torch uses %d threads; for small networks one is fastest: torch.set_num_threads(1)",
@@ -272,7 +272,11 @@ class DQN(Learner, L.LightningModule):
             )
             return self.optimizer
         self.optimizer = optimizer = FlatAdam(self.q_network.parameters(), lr=self.learning_rate)
-        self.update_backend = make_backend(self, optimizer, self._trainer)
+        self.update_backend = None
+        if self.cuda_graph:
+            self.update_backend = make_cuda_graph(self, optimizer, self._trainer)
+        elif self._takes_rust():
+            self.update_backend = RustUpdates(self, optimizer)
         end, duration = self.learning_rate_end, self.learning_rate_decay_updates
         if end is None or not duration:
             return optimizer
@@ -352,6 +356,9 @@ class DQN(Learner, L.LightningModule):
         # The mean absolute error of the last minibatch.
         self._td_error_sum += torch.linalg.vector_norm(td_errors[-1], ord=1).item() / td_errors.shape[1]
         self._rounds_since_log += 1
+
+    def _takes_rust(self) -> bool:
+        return takes_rust(self, self.backend, self._trainer, has_given_optimizer=self._make_optimizer is not None)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients, which are views of the optimizer's flat tensor."""
