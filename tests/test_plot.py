@@ -100,3 +100,4 @@ def test_runs_of_different_settings_are_not_averaged(tmp_path: Path, capsys: pyt
     assert main([*folders, "--out", str(out), "--by", "model.tau"]) == 0
     assert main([*folders, "--out", str(out), "--by", "model.tua"]) == 2
     assert "--by model.tua: " in capsys.readouterr().err
+    assert main([folders[0], "--out", str(out), "--by", "model.tua"]) == 2

@@ -65,6 +65,10 @@ def _read(folders: Sequence[Path]) -> dict[Path, list[CurvePoint]]:
 
 def _draw(runs: Mapping[Path, list[CurvePoint]], by: Sequence[str], out: Path) -> None:
     settings = {folder: _settings(folder) for folder in runs}
+    for name in by:
+        for folder in runs:
+            if name not in settings[folder]:
+                raise ValueError(f"--by {name}: {folder} has no such setting")
     env_ids = {found.get("data.env_id") for found in settings.values()}
     env_id = env_ids.pop() if len(env_ids) == 1 else None
     title, threshold = str(env_id or ""), reward_threshold(env_id)
@@ -75,9 +79,6 @@ def _draw(runs: Mapping[Path, list[CurvePoint]], by: Sequence[str], out: Path) -
     groups: dict[str, list[Path]] = {}
     several = len({folder.parent for folder in runs}) > 1
     for folder in runs:
-        for name in by:
-            if name not in settings[folder]:
-                raise ValueError(f"--by {name}: {folder} has no such setting")
         parts = [f"{name.rpartition('.')[2]} {settings[folder][name]}" for name in by]
         groups.setdefault(", ".join([folder.parent.name] * (several or not by) + parts), []).append(folder)
     for label, folders in groups.items():
