@@ -51,20 +51,21 @@ def _train(cli: FitCLI) -> int:
 
     logger.info(_what_starts(cli))
     cli.run.remove_leftovers()
-    started = time.monotonic()
+    started, is_trained = time.monotonic(), False
     try:
         with blaming(cli.ckpt_path, lambda: cli.interrupts.has_begun):
             cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.ckpt_path, weights_only=True)
         if cli.trainer.received_sigterm:
             # The signal came after the last round, when the Trainer no longer checks for it.
             raise SIGTERMException
+        is_trained = True
         logger.info("playing %d episodes from new starts", cli.datamodule.held_out_episodes().episodes)
         print(play_held_out(cli, time.monotonic() - started), flush=True)
     except SIGTERMException:
         logger.info("stopped at step %d; %s", cli.datamodule.env_steps, _how_to_continue(cli))
         return cli.interrupts.exit_code
     except (OSError, MemoryError, FloatingPointError) as error:
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError) and (is_trained or not cli.interrupts.has_begun):
             raise
         logger.error("error: %s; %s", error, _how_to_continue(cli))
         return 1
@@ -75,18 +76,19 @@ def _train(cli: FitCLI) -> int:
         logger.info("left at once; %s", _how_to_continue(cli))
         return 130
     except Exception as error:
-        if not cli.interrupts.has_begun or _is_raised_by_acro(error):
+        if not cli.interrupts.has_begun or _is_raised_by_dqn(error):
             raise
         # A bug in an environment, a callback or a subclass: its place says more than its message.
         traceback.print_exc()
-        logger.error("error: %s; %s", error, _how_to_continue(cli))
+        logger.error("error: %s; %s", str(error) or type(error).__name__, _how_to_continue(cli))
         return 1
     return 0
 
 
-def _is_raised_by_acro(error: BaseException) -> bool:
+def _is_raised_by_dqn(error: BaseException) -> bool:
+    """Whether it is one of the sentences by which `acro.dqn` refuses what a subclass or a callback does."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return str(frames[-1].f_globals.get("__name__")).startswith("acro.")
+    return str(frames[-1].f_globals.get("__name__")).startswith("acro.dqn.")
 
 
 def _what_starts(cli: FitCLI) -> str:

@@ -45,9 +45,12 @@ def _sweep(argv: list[str]) -> int:
     plain = folder_name(checked["name"] or checked["preset"] or checked["data"]["env_id"])
     root = Path(checked["trainer"]["default_root_dir"]).resolve()
     run = Run.new(root, f"{plain}-sweep") if is_new else Run.of_folder(arguments.resume.resolve())
-    with run.lock():
+    lock = run.lock()
+    try:
         make = SweepFolder.new if is_new else SweepFolder
         return _train_and_tell(arguments, make(run.folder, study, plain), checked)
+    finally:
+        lock.release()
 
 
 def _resumed_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:

@@ -277,10 +277,6 @@ def test_dueling_values_are_the_state_value_plus_centred_advantages() -> None:
         ({"target_update_every": 0}, "target_update_every must be above 0, got 0"),
         ({"tau": 1.5}, "tau must be at most 1, a share of the online network, got 1.5"),
         ({"hidden": (64, 0)}, "hidden must be whole numbers of at least 1, got (64, 0)"),
-        (
-            {"network": torch.nn.Linear(2, 3), "noisy": True},
-            "noisy=True changes acro's network, and network is given; leave one of them out",
-        ),
         ({"loss": "l1"}, "loss must be one of ['huber', 'mse'], got 'l1'"),
         ({"learning_rate_end": 0.1}, "learning_rate_end=0.1 needs learning_rate_decay_updates of at least 1"),
     ],

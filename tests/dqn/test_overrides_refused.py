@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,6 @@ class OwnCallbacks(DQN):
     ("kind", "trainer", "message"),
     [
         (ReturnsLoss, {}, "ReturnsLoss.training_step returned a loss, which is not used"),
-        (Auxiliary, {}, r"the optimizer does not have auxiliary.weight, auxiliary.bias: override configure_optimizers"),
         (OwnSetup, {}, r"OwnSetup overrides setup, which must call super\(\).setup"),
         (OwnZeroGrad, {}, "OwnZeroGrad overrides on_before_zero_grad, which is never called"),
         (OwnCallbacks, {"limit_train_batches": 1}, "limit_train_batches=1 would cut epochs short"),
@@ -194,6 +194,84 @@ class OwnCallbacks(DQN):
 def test_what_would_be_left_out_is_refused(kind: type[DQN], trainer: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit(make(kind), **trainer)
+
+
+def test_parameters_that_no_optimizer_has_are_named() -> None:
+    with pytest.warns(UserWarning, match=r"the optimizer does not have auxiliary.weight, auxiliary.bias, which stay"):
+        fit(make(Auxiliary))
+
+
+class Replace(L.Callback):
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, DQN)
+        if trainer.current_epoch == 1:
+            network: Any = pl_module.q_network
+            network.layers[-1] = nn.Linear(16, 2)
+
+
+def test_layer_that_is_replaced_while_training_is_named() -> None:
+    with pytest.warns(UserWarning, match=r"the optimizer does not have q_network.layers.1.weight"):
+        fit(make(), Replace(), epochs=2)
+
+
+class Returns(DQN):
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> Any:
+        super().training_step(batch)
+        return {"updates": self.updates}
+
+
+class ReturnsAfterLearning(DQN):
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> Any:
+        return self.learn(batch).square().mean() if len(batch.rewards) else None
+
+
+@pytest.mark.parametrize("kind", [Returns, ReturnsAfterLearning])
+def test_step_that_makes_updates_may_return_what_it_likes(kind: type[DQN]) -> None:
+    assert fit(make(kind)).updates > 0
+
+
+class Hooked(L.Callback):
+    """Watch a layer in the second epoch."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, DQN)
+        if trainer.current_epoch == 1:
+            self.handle = pl_module.q_network.register_forward_hook(lambda *_: None)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            self.handle.remove()
+
+
+def test_run_that_was_watched_for_an_epoch_resumes_to_the_bit(tmp_path: Path) -> None:
+    class Save(L.Callback):
+        def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    straight = fit(make(), Hooked(), epochs=4)
+    fit(make(), Hooked(), Save(), epochs=2)
+    resumed = fit(make(), Hooked(), epochs=4, ckpt_path=tmp_path / "last.ckpt")
+
+    assert weights(resumed).equal(weights(straight))
+
+
+def test_evaluation_before_training_leaves_weights_that_can_be_trained() -> None:
+    module = make()
+    trainer = L.Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False)
+    experience = Experience("CartPole-v1", **SMALL)
+    trainer.validate(module, experience, verbose=False)
+    before = weights(module)
+
+    trainer.fit(module, experience)
+
+    assert not weights(module).equal(before)
+
+
+def test_trained_module_is_pickled() -> None:
+    module = fit(make(learning_rate_end=1e-4, learning_rate_decay_updates=100))
+    module.trainer = None
+
+    assert weights(pickle.loads(pickle.dumps(module))).equal(weights(module))
 
 
 class ZeroGradCallback(L.Callback):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from acro.dqn.optimizer import FlatAdam
+from acro.dqn.optimizer import FlatAdam, restore_views
 from acro.replay import Batch
 
 if TYPE_CHECKING:
@@ -86,12 +86,23 @@ class CudaGraphUpdates:
         self._learner = learner
         self._optimizer = optimizer
         self._graphs: dict[int, CapturedRound] = {}
+        self._settings = self._find_settings()
+        self._has_failed = False
+
+    def _find_settings(self) -> tuple[object, ...]:
+        """Return what a graph has of the optimizer's settings."""
+        (group,) = self._optimizer.param_groups
+        return tuple(group[name] for name in ("betas", "eps", "weight_decay", "maximize"))
 
     def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor | None:
         """Make the updates of `batch`, which is on the CPU; the next round overwrites the returned tensor.
 
-        None if no graph can be made.
+        None if no graph can be made, or if one would not do what the settings say by now.
         """
+        is_frozen = not all(parameter.requires_grad for parameter in self._optimizer.parameters)
+        if self._has_failed or is_frozen or self._find_settings() != self._settings:
+            return None
+        restore_views(self._optimizer.flat.detach(), self._optimizer.parameters)
         learner, count = self._learner, len(batch.rewards)
         inputs = round_inputs(learner, self._optimizer, batch)
         if count not in self._graphs:
@@ -100,11 +111,12 @@ class CudaGraphUpdates:
             except RuntimeError as error:
                 reason = str(error).split("\n", 1)[0]
                 warnings.warn(f"cuda_graph=True: rounds go on without a CUDA graph, {reason}", stacklevel=2)
+                self._has_failed = True
                 return None
         captured = self._graphs[count]
         captured.inputs.fill(inputs)
         captured.graph.replay()
-        learner.statistics = captured.statistics
+        learner.statistics = dict(captured.statistics)
         learner.updates += count - 1
         step()
         learner.follow()
@@ -115,6 +127,8 @@ class CudaGraphUpdates:
     def _capture(self, inputs: Mapping[str, Tensor]) -> CapturedRound:
         """Return a graph that was compared with a round without one; weights and optimizer stay as they are."""
         device = self._optimizer.flat.device
+        # Graphs of other sizes write into the tensors of theirs.
+        self._learner.statistics = {}
         static = StaticInputs(inputs, device)
         static.fill(inputs)
         optimizer = self._optimizer
@@ -127,24 +141,26 @@ class CudaGraphUpdates:
                 for tensor, value in zip(changed, before, strict=True):
                     tensor.copy_(value)
 
-        current = torch.cuda.current_stream(device)
-        stream = torch.cuda.Stream(device)
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP_ROUNDS):
-                restore()
-                expected = [plain_round(self._learner, self._optimizer, static.tensors).clone()]
-        current.wait_stream(stream)
-        expected += [tensor.detach().clone() for tensor in changed]
-        restore()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            td_errors = plain_round(self._learner, self._optimizer, static.tensors)
-        graph.replay()
-        for found, value in zip([td_errors, *changed], expected, strict=True):
-            if not torch.allclose(found, value, rtol=1e-3, atol=1e-5):
-                raise RuntimeError("which differs from a round without one")
-        restore()
+        try:
+            current = torch.cuda.current_stream(device)
+            stream = torch.cuda.Stream(device)
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UP_ROUNDS):
+                    restore()
+                    expected = [plain_round(self._learner, self._optimizer, static.tensors).clone()]
+            current.wait_stream(stream)
+            expected += [tensor.detach().clone() for tensor in changed]
+            restore()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                td_errors = plain_round(self._learner, self._optimizer, static.tensors)
+            graph.replay()
+            for found, value in zip([td_errors, *changed], expected, strict=True):
+                if not torch.allclose(found, value, rtol=1e-3, atol=1e-5):
+                    raise RuntimeError("which differs from a round without one")
+        finally:
+            restore()
         return CapturedRound(static, graph, td_errors, dict(self._learner.statistics))
 
 

@@ -137,9 +137,9 @@ class Learner(nn.Module):
     # ---- acting elsewhere
 
     @property
-    def acts_row_by_row(self) -> bool:
-        """Whether an observation's greedy action does not depend, to the bit, on the others in the batch."""
-        return self._rust_acting is not None
+    def row_by_row_actions(self) -> RustActing | None:
+        """Greedy actions that do not depend, to the bit, on the other rows of the batch; None if this has none."""
+        return None if overridden(self, Learner, ["greedy_actions"]) else self._rust_acting
 
     def make_policy(self) -> Learner:
         """Return a copy, for the CPU of another process, that acts as this one does while training.
@@ -226,7 +226,6 @@ class Learner(nn.Module):
             made = self.update_backend(batch, step)
             if made is not None:
                 return made
-            self.update_backend = None
         minibatches, td_errors = batch.to(next(self.parameters()).device).unbind(), []
         for minibatch in minibatches:
             is_last = minibatch is minibatches[-1]

@@ -16,13 +16,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from acro.dqn.backends import make_cuda_graph, takes_rust
 from acro.dqn.convolution import ConvQNetwork, make_network
 from acro.dqn.heads import Head, make_head, support_of, warn_of_narrow_support
 from acro.dqn.learner import Learner
-from acro.dqn.networks import check_network
+from acro.dqn.networks import QNetwork, check_network
 from acro.dqn.optimizer import FlatAdam
 from acro.dqn.rust_updates import RustUpdates
 from acro.dqn.settings import check_observations, check_same_network, check_settings
@@ -33,6 +33,7 @@ from acro.dqn.trainers import (
     check_trainer,
 )
 from acro.evaluation import Episodes, Evaluation, evaluate
+from acro.overrides import overridden
 from acro.replay import Batch
 from acro.storage.checkpoints import FORMAT_KEY, FORMAT_VERSION
 
@@ -196,8 +197,13 @@ class DQN(Learner, L.LightningModule):
         self._rounds_since_log = 0
         self._schedule: LambdaLR | None = None
         self._has_other_rate = False
+        self._first_epoch = 0
         self._is_set_up = self._is_loaded = False
         self._takes_rust()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the schedule, which cannot be pickled and is made with the optimizer."""
+        return {**super().__getstate__(), "_schedule": None}
 
     def act(
         self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
@@ -251,6 +257,9 @@ class DQN(Learner, L.LightningModule):
         sizes = {name: self.hparams[name] for name in ("observation_size", "num_actions", "observation_dtype")}
         check_observations(self._experience, **sizes, observation_shape=self.observation_shape)
         self._is_set_up = True
+        is_own = not isinstance(self.q_network, (QNetwork, ConvQNetwork))
+        if unused := [name for name in ("noisy", "dueling", "layer_norm") if is_own and self.hparams[name]]:
+            logger.info("%s: no effect on a network of your own", ", ".join(unused))
         is_slowed_by_threads = not self._takes_rust() and not isinstance(self.q_network, ConvQNetwork)
         if is_slowed_by_threads and self.device.type == "cpu" and torch.get_num_threads() > 1:
             logger.info(
@@ -279,7 +288,7 @@ class DQN(Learner, L.LightningModule):
             self.update_backend = RustUpdates(self, optimizer)
         end, duration = self.learning_rate_end, self.learning_rate_decay_updates
         if end is None or not duration:
-            return optimizer
+            return {"optimizer": optimizer}
 
         def factor(_: int) -> float:
             return 1.0 + (end / self.learning_rate - 1.0) * min(self.updates / duration, 1.0)
@@ -290,7 +299,7 @@ class DQN(Learner, L.LightningModule):
     def on_train_start(self) -> None:
         """Use the Trainer's optimizer; give it the learning rate of this module if the checkpoint's was another."""
         self._adopt_optimizer()
-        check_optimizer(self, self.optimizer)
+        self._first_epoch = 0 if self.trainer.ckpt_path else self.current_epoch
         if self._has_other_rate and isinstance(self.optimizer, FlatAdam):
             rate = self.learning_rate
             if self._schedule is not None:
@@ -315,8 +324,12 @@ class DQN(Learner, L.LightningModule):
             FloatingPointError: The temporal-difference errors are not finite.
         """
         check_hooks_were_called(self, {"setup": self._is_set_up, "on_load_checkpoint": self._is_loaded})
-        if batch_idx == 0 and self.current_epoch > 0:
-            self._step_schedulers("epoch", self.current_epoch)
+        number = self.trainer.fit_loop.epoch_loop.batch_idx
+        if number == 0:
+            # Layers may have been replaced since the last epoch.
+            check_optimizer(self, self.optimizer, is_stepped_here=not overridden(self, DQN, ["training_step"]))
+            if self.current_epoch > self._first_epoch:
+                self._step_schedulers("epoch", self.current_epoch)
         if len(batch.rewards) == 0:
             return
         # Lightning's wrapped optimizer takes as long as an update, so it makes only a round's last step.
@@ -326,7 +339,7 @@ class DQN(Learner, L.LightningModule):
         if batch.obs.dtype == torch.float64:
             batch = batch._replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
         td_errors = self.learn(batch, backward=self.manual_backward, step=wrapped.step)
-        self._step_schedulers("step", batch_idx + 1)
+        self._step_schedulers("step", number + 1)
         self._watch(td_errors)
         if batch.weights is not None and self._experience is not None:
             self._experience.update_priorities(batch.indices, td_errors)
@@ -334,13 +347,17 @@ class DQN(Learner, L.LightningModule):
     def _step_schedulers(self, interval: str, count: int) -> None:
         """Step the schedulers with this `interval` as Lightning does by itself elsewhere; a step is a round."""
         for config in self.trainer.lr_scheduler_configs:
-            if config.interval == interval and count % config.frequency == 0:
-                scheduler: Any = config.scheduler
+            scheduler: Any = config.scheduler
+            is_due = config.interval == interval and count % config.frequency == 0
+            if is_due and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Refuse a loss that `training_step` of a subclass returned if nothing was updated."""
-        if outputs and not self.automatic_optimization and self.trainer.global_step == 0:
+        if "loss" not in (outputs or {}) or self.automatic_optimization:
+            return
+        steps = (state.get("step", 1) for state in self.optimizer.state.values())
+        if self.updates == 0 and self.trainer.global_step == 0 and not any(float(step) > 0 for step in steps):
             raise ValueError(
                 f"{type(self).__name__}.training_step returned a loss, which is not used: DQN makes its own updates; "
                 "override loss instead, or make the updates in training_step and return None"

@@ -20,6 +20,12 @@ def flatten_parameters(parameters: Iterable[nn.Parameter]) -> Tensor:
         ValueError: There are no parameters, or they differ in dtype or device.
     """
     parameters = list(parameters)
+    # An evaluation may be the first to act, and what is made in its inference mode could never be trained.
+    with torch.inference_mode(False):
+        return _flattened(parameters)
+
+
+def _flattened(parameters: list[nn.Parameter]) -> Tensor:
     kinds = {(parameter.dtype, parameter.device) for parameter in parameters}
     if len(kinds) != 1:
         raise ValueError(f"parameters must share one dtype and one device, found {kinds or 'no parameters'}")

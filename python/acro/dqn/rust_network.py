@@ -27,10 +27,10 @@ def why_not_network(network: nn.Module) -> str | None:
     parameter = next(network.parameters())
     if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
         return f"the network is {parameter.dtype} on {parameter.device}, not torch.float32 on the CPU"
-    if repr(network) != network.built_as or "forward" in vars(network):
-        return "the network's layers were replaced"
     if any(getattr(module, hooks) for module in network.modules() for hooks in _HOOKS):
         return "the network's layers have hooks"
+    if repr(network) != network.built_as or "forward" in vars(network):
+        return "the network's layers were replaced"
     return None
 
 

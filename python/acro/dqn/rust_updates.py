@@ -39,6 +39,7 @@ class FlatFollower:
     """The weights of a network that follows the online one, as a flat array."""
 
     def __init__(self, network: nn.Module) -> None:
+        self.network = network
         self._parameters = list(network.parameters())
         self._flat = flatten_parameters(self._parameters)
         self._weights = self._flat.numpy()
@@ -63,12 +64,15 @@ class RustUpdates:
         self._average = None if learner.averaged_network is None else FlatFollower(learner.averaged_network)
 
     def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor | None:
-        """Make the updates of `batch` and return the errors (M, B); None if Rust cannot make them any more."""
+        """Make the updates of `batch` and return the errors (M, B); None if Rust cannot make them now."""
         (group,) = self._optimizer.param_groups
         # Rust's Adam has neither.
         if group["weight_decay"] or group["maximize"] or not self._layers.are_unchanged():
             return None
         if not all(parameter.requires_grad for parameter in self._optimizer.parameters):
+            return None
+        average = None if self._average is None else self._average.network
+        if (self._learner.target_network, self._learner.averaged_network) != (self._target.network, average):
             return None
         td_errors = torch.from_numpy(self._learn(batch))
         self._optimizer.is_stepped = True

@@ -49,9 +49,6 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError(
             f"learning_rate_end={settings['learning_rate_end']} needs learning_rate_decay_updates of at least 1"
         )
-    unused = [name for name in ("noisy", "dueling", "layer_norm") if settings[name]]
-    if settings["network"] is not None and unused:
-        raise ValueError(f"{unused[0]}=True changes acro's network, and network is given; leave one of them out")
     optimizer, head = settings["optimizer"], settings["head"]
     if optimizer is not None and not callable(optimizer):
         raise TypeError(f"optimizer must be called with parameters, such as torch.optim.AdamW, got {optimizer!r}")

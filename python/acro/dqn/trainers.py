@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import cast
 
@@ -61,11 +62,16 @@ def check_hooks_were_called(module: L.LightningModule, was_called: Mapping[str, 
             raise ValueError(f"{type(module).__name__} overrides {name}, which must call super().{name}(...)")
 
 
-def check_optimizer(module: L.LightningModule, optimizer: Optimizer) -> None:
-    """Check that `optimizer` trains every parameter, by a schedule that needs no metric.
+def check_optimizer(module: L.LightningModule, optimizer: Optimizer, *, is_stepped_here: bool) -> None:
+    """Warn of parameters that `optimizer` does not have; check that its schedule needs no metric.
+
+    Args:
+        module: The module.
+        optimizer: Its optimizer.
+        is_stepped_here: Whether the module steps the schedulers itself.
 
     Raises:
-        ValueError: It does not.
+        ValueError: A scheduler needs a metric.
     """
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     known = set(map(id, optimizer.parameters if isinstance(optimizer, FlatAdam) else trained))
@@ -75,11 +81,13 @@ def check_optimizer(module: L.LightningModule, optimizer: Optimizer) -> None:
         if parameter.requires_grad and id(parameter) not in known and not name.startswith(_FOLLOWERS)
     ]
     if names:
-        raise ValueError(
-            f"the optimizer does not have {', '.join(names)}: override configure_optimizers for one that has, or "
-            "freeze them by requires_grad_(False)"
+        warnings.warn(
+            f"the optimizer does not have {', '.join(names)}, which stay as they are unless training_step trains them; "
+            "override configure_optimizers",
+            stacklevel=2,
         )
-    if any(isinstance(config.scheduler, ReduceLROnPlateau) for config in module.trainer.lr_scheduler_configs):
+    plateaus = any(isinstance(config.scheduler, ReduceLROnPlateau) for config in module.trainer.lr_scheduler_configs)
+    if plateaus and is_stepped_here:
         raise ValueError("ReduceLROnPlateau is never given its metric: keep it, and step it in on_validation_epoch_end")
 
 

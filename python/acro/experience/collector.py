@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from acro.experience.stepper import Step, unstacked
+from acro.experience.stepper import Step, Stepper, unstacked
 from acro.replay import ReplayMemory
 
 logger = logging.getLogger(__name__)
@@ -169,6 +169,9 @@ class Collector:
         self.memory.load_state_dict(state["memory"])
         self.episodes.load_state_dict(state["episodes"])
         self.env_steps = state["env_steps"]
+        if isinstance(self.runner, Stepper):
+            # Messages name the step.
+            self.runner.taken_steps = self.env_steps
         self._is_ahead = "ahead" in state
         self._ahead = Step(**state["ahead"]) if self._is_ahead else None
         own = ("memory", "episodes", "env_steps", "ahead")

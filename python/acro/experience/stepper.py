@@ -139,10 +139,11 @@ class Stepper:
 
         BLAS may sum a row in another order when the batch has fewer rows. So the network always gets `total_envs` rows,
         each environment in its own row, and zeros for environments of other processes. A network whose rows do not
-        depend on each other (`acts_row_by_row`) gets the greedy rows only.
+        depend on each other (`row_by_row_actions`) gets the greedy rows only.
         """
-        if getattr(network, "acts_row_by_row", False):
-            return greedy_actions(network, obs[greedy])
+        if (act := getattr(network, "row_by_row_actions", None)) is not None:
+            actions: NDArray[np.int64] = act(obs[greedy])
+            return actions
         own, everywhere = slice(self._first_env, self._first_env + len(obs)), obs
         if len(obs) < self._total_envs:
             everywhere = np.zeros((self._total_envs, *obs.shape[1:]), dtype=obs.dtype)
