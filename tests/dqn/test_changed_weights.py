@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import lightning as L
 import numpy as np
 import pytest
 import torch
 from batches import random_rounds
-from runs import SMALL
 from torch import Tensor, nn
 
-from acro import DQN, Experience
+from acro import DQN
 from acro.dqn.networks import QNetwork
 
 
@@ -100,22 +98,3 @@ def test_hook_that_is_added_while_rust_learns_is_called() -> None:
 
     # The online network sees next_obs, for double Q-learning, and obs.
     assert len(calls) == 2 * 3
-
-
-def test_hook_of_lightning_that_is_replaced_on_the_instance_is_called() -> None:
-    module = DQN(4, 2, hidden=(16,))
-    calls: list[int] = []
-    module.on_after_backward = lambda: calls.append(module.updates)  # type: ignore[method-assign]
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
-    trainer.fit(module, Experience("CartPole-v1", **SMALL))
-
-    # Once a round.
-    assert len(calls) == (SMALL["steps_per_epoch"] - SMALL["learning_starts_steps"]) // SMALL["steps_per_round"]

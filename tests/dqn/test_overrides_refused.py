@@ -94,6 +94,17 @@ def test_layer_that_is_frozen_between_rounds_stays(backend: Any) -> None:
     assert not weights(module).equal(others)
 
 
+def test_hook_that_is_set_on_the_instance_is_called() -> None:
+    module = make()
+    calls: list[int] = []
+    module.on_after_backward = lambda: calls.append(module.updates)  # type: ignore[method-assign]
+
+    fit(module)
+
+    # Once a round.
+    assert len(calls) == (SMALL["steps_per_epoch"] - SMALL["learning_starts_steps"]) // SMALL["steps_per_round"]
+
+
 # ---- the learning rate
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 
+# An evaluation may be the first to act, and what is made in its inference mode could never be trained.
+@torch.inference_mode(False)
 def flatten_parameters(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Return one flat tensor that holds all `parameters`, which become views of it.
 
@@ -20,12 +22,6 @@ def flatten_parameters(parameters: Iterable[nn.Parameter]) -> Tensor:
         ValueError: There are no parameters, or they differ in dtype or device.
     """
     parameters = list(parameters)
-    # An evaluation may be the first to act, and what is made in its inference mode could never be trained.
-    with torch.inference_mode(False):
-        return _flattened(parameters)
-
-
-def _flattened(parameters: list[nn.Parameter]) -> Tensor:
     kinds = {(parameter.dtype, parameter.device) for parameter in parameters}
     if len(kinds) != 1:
         raise ValueError(f"parameters must share one dtype and one device, found {kinds or 'no parameters'}")
@@ -72,7 +68,7 @@ class FlatAdam(torch.optim.Adam):
     """
 
     is_stepped = False
-    """Whether the next `step` was made already; it only resets this then."""
+    """Whether the steps of this round were made already, and `step` must not make another."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, eps: float = 1e-8) -> None:
         self.parameters = list(parameters)
@@ -122,7 +118,6 @@ class FlatAdam(torch.optim.Adam):
             for parameter, value in zip(frozen, values, strict=True):
                 # Their moments would move them on.
                 parameter.detach().copy_(value)
-        self.is_stepped = False
         return result
 
     def step_by(self, lr: float | Tensor) -> None:

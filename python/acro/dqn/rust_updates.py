@@ -76,7 +76,10 @@ class RustUpdates:
             return None
         td_errors = torch.from_numpy(self._learn(batch))
         self._optimizer.is_stepped = True
-        step()
+        try:
+            step()
+        finally:
+            self._optimizer.is_stepped = False
         return td_errors
 
     def _learn(self, batch: Batch) -> NDArray[np.float32]:
