@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -177,3 +178,17 @@ def test_observations_of_another_shape_than_the_experience_has_are_an_error(
 
     with pytest.raises(ValueError, match=r"observations must be \(.*give observation_shape=experience.observation_sh"):
         trainer.fit(module, experience)
+
+
+def test_agent_of_bytes_acts_on_the_same_values_alike() -> None:
+    shape = (3, 40, 40)
+    module = DQN(4_800, 4, observation_shape=shape, observation_dtype="uint8").eval()
+    obs = np.random.default_rng(0).integers(256, size=(50, *shape), dtype=np.uint8)
+    expected = module.act(obs)
+
+    np.testing.assert_array_equal(module.act(obs.astype(np.float32)), expected)
+    np.testing.assert_array_equal(module.act(obs.astype(np.int64)), expected)
+    assert module.act(obs[0].tolist()) == np.asarray(expected)[0]
+    for wrong in (obs / 255, obs.astype(np.int64) - 1):
+        with pytest.raises(ValueError, match="obs must have values of uint8, got"):
+            module.act(wrong)

@@ -115,6 +115,16 @@ def environment_for(agent: Agent, env_id: str | None = None) -> tuple[str, dict[
     numbers = math.prod(env.observation_space.shape) * (agent.frame_stack or 1)
     sizes = {"observation_size": numbers, "num_actions": int(env.action_space.n)}
     env.close()
+    shape = (*([agent.frame_stack] if agent.frame_stack else []), *env.observation_space.shape)
+    trained_shape, trained_dtype = agent.module.observation_shape, agent.module.hparams["observation_dtype"]
+    if planes_of(trained_shape, trained_dtype) is not None and (shape, str(env.observation_space.dtype)) != (
+        trained_shape,
+        trained_dtype,
+    ):
+        raise ValueError(
+            f"the agent was trained with observations {trained_shape} {trained_dtype}; {env_id} has {shape} "
+            f"{env.observation_space.dtype}"
+        )
     for name, found in sizes.items():
         trained = agent.module.hparams[name]
         if trained != found:

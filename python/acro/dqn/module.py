@@ -216,7 +216,8 @@ class DQN(Learner, L.LightningModule):
             generator: Where random actions come from; None for a fresh one.
 
         Raises:
-            ValueError: The observations have another shape or are not finite, or epsilon is not a probability.
+            ValueError: The observations have another shape, are not finite or are not values of a whole
+                `observation_dtype`; or epsilon is not a probability.
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon must be from 0 to 1, got {epsilon}")
@@ -227,12 +228,18 @@ class DQN(Learner, L.LightningModule):
             raise ValueError(f"obs must have shape {shape}, or (N, {str(shape)[1:]} for several, got {array.shape}")
         if not np.isfinite(rows).all():
             raise ValueError(f"obs must be finite, got {reprlib.repr(obs)}")
+        dtype = np.dtype(self.hparams["observation_dtype"])
+        if dtype.kind != "f" and rows.dtype != dtype:
+            # A list, for example; the network treats bytes and floats differently.
+            given, rows = rows, rows.astype(dtype)
+            if not np.array_equal(given, rows):
+                raise ValueError(f"obs must have values of {dtype}, got {reprlib.repr(obs)}")
         actions = self.greedy_actions(rows)
         if epsilon > 0.0:
             generator = generator or np.random.default_rng()
             explores = generator.random(len(actions)) < epsilon
             actions[explores] = generator.integers(self.num_actions, size=explores.sum())
-        return int(actions[0]) if rows is not array else actions
+        return int(actions[0]) if array.shape == shape else actions
 
     # ---- rounds of updates
 
