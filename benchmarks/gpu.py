@@ -71,8 +71,9 @@ def acro_update(size: Size, device: str, **settings: Any) -> Callable[[], None]:
     dqn.to(device).configure_optimizers()
 
     def stretch() -> None:
-        batch = memory.sample((ROUND, size.batch_size)).as_tensors()
-        # As `training_step`: a graph has inputs of its own.
+        # As `Experience` and `training_step`: drawn into page-locked memory; a graph has inputs of its own.
+        out = memory.empty_batch((ROUND, size.batch_size), pin_memory=True) if device == "cuda" else None
+        batch = memory.sample((ROUND, size.batch_size), out=out).as_tensors()
         td_errors = dqn.learn(batch if isinstance(dqn.update_backend, CudaGraphUpdates) else batch.to(device))
         td_errors.sum().item()
 

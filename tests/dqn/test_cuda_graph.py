@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from batches import random_rounds
 from runs import differences, last_checkpoint, train
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from acro import DQN
-from acro.dqn.cuda_graph import CudaGraphUpdates, StaticInputs, plain_round, round_inputs
+from acro import DQN, Experience
+from acro.dqn.cuda_graph import CudaGraphUpdates, plain_round, round_inputs
 from acro.dqn.optimizer import FlatAdam
 from acro.replay import Batch
 
@@ -63,6 +64,9 @@ def test_captured_rounds_learn_what_plain_ones_do(variant: str) -> None:
         rounds = random_rounds(count, seed=seed)
         expected = plain.learn(rounds.to(GPU))
         torch.testing.assert_close(captured.learn(rounds), expected)
+        assert captured.statistics.keys() == plain.statistics.keys()
+        for name, value in plain.statistics.items():
+            torch.testing.assert_close(captured.statistics[name], value)
 
     for left, right in zip(captured.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(left, right)
@@ -81,7 +85,70 @@ def test_rounds_go_on_without_a_graph_where_none_can_be_made() -> None:
         module.learn(random_rounds(3))
     # Without another warning.
     module.learn(random_rounds(3))
+    plain = make({}, GPU)
+    for _ in range(2):
+        plain.learn(random_rounds(3).to(GPU))
+
     assert module.updates == 6
+    for left, right in zip(module.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+@needs_gpu
+def test_layer_frozen_while_training_stays_as_it_is_under_a_graph() -> None:
+    plain, captured = (make({"cuda_graph": is_captured}, GPU) for is_captured in (False, True))
+    for module in (plain, captured):
+        for is_trained in (True, False, True):
+            module.q_network.layers[0].requires_grad_(is_trained)
+            before = [parameter.clone() for parameter in module.q_network.layers[0].parameters()]
+            rounds = random_rounds(3, seed=is_trained)
+            module.learn(rounds if module is captured else rounds.to(GPU))
+            after = module.q_network.layers[0].parameters()
+            assert is_trained != all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+    for left, right in zip(captured.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+@needs_gpu
+@pytest.mark.parametrize("head", ["value", "quantile"])
+def test_captured_rounds_of_pictures_learn_what_plain_ones_do(head: str) -> None:
+    settings: dict[str, Any] = {"observation_shape": (4, 84, 84), "observation_dtype": "uint8", "head": head}
+    modules = [DQN(4 * 84 * 84, 3, (32,), **settings, cuda_graph=is_captured) for is_captured in (False, True)]
+    for module in modules:
+        module.to(GPU).configure_optimizers()
+    plain, captured = modules
+    for seed, count in enumerate([4, 2, 4]):
+        rounds = random_rounds(count, seed=seed)
+        generator = torch.Generator().manual_seed(seed)
+        shape = (*rounds.rewards.shape, 4, 84, 84)
+        obs, next_obs = (torch.randint(256, shape, generator=generator, dtype=torch.uint8) for _ in range(2))
+        rounds = rounds._replace(obs=obs, next_obs=next_obs)
+        expected = plain.learn(rounds.to(GPU))
+        torch.testing.assert_close(captured.learn(rounds), expected, rtol=1e-3, atol=1e-4)
+
+    assert captured.update_backend is not None
+    for left, right in zip(captured.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
+
+
+@needs_gpu
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_batches_for_a_gpu_are_drawn_into_page_locked_memory(cuda_graph: bool, tmp_path: Path) -> None:
+    class Watch(DQN):
+        seen: list[bool]
+
+        def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
+            if len(batch.rewards):
+                self.seen = [*getattr(self, "seen", []), batch.obs.is_pinned() and batch.indices.is_pinned()]
+            super().training_step(batch, batch_idx)
+
+    experience = Experience(num_envs=4, learning_starts_steps=64, steps_per_epoch=128, eval_episodes=1)
+    module = Watch(6, 3, (8, 8), cuda_graph=cuda_graph)
+    settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    L.Trainer(accelerator="gpu", max_epochs=1, default_root_dir=tmp_path, **settings).fit(module, experience)
+    assert module.updates == 32
+    assert all(module.seen)
 
 
 def test_cuda_graph_without_a_gpu_is_an_error() -> None:
@@ -154,15 +221,3 @@ def test_run_on_a_gpu_resumes_to_the_bit(env_id: str, cuda_graph: bool, determin
 
     assert isinstance(module.update_backend, CudaGraphUpdates) == cuda_graph
     assert differences(last_checkpoint(tmp_path / "straight"), last_checkpoint(tmp_path / "stopped")) == []
-
-
-def test_static_inputs_keep_their_place_and_take_every_dtype() -> None:
-    first = {"a": torch.arange(5, dtype=torch.uint8), "b": torch.randn(3, 2), "c": torch.tensor([True, False])}
-    inputs = StaticInputs({**first, "d": torch.tensor(0.5)}, CPU)
-    places = {name: tensor.data_ptr() for name, tensor in inputs.tensors.items()}
-    for values in ({**first, "d": torch.tensor(1.5)}, {name: 1 - value.float() for name, value in first.items()}):
-        inputs.fill({"d": torch.tensor(2.5), **values})
-        for name, value in values.items():
-            assert torch.equal(inputs.tensors[name], value.to(inputs.tensors[name].dtype))
-            assert inputs.tensors[name].data_ptr() == places[name]
-            assert inputs.tensors[name].data_ptr() % inputs.tensors[name].itemsize == 0

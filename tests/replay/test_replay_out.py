@@ -37,6 +37,30 @@ def test_the_rows_are_those_of_a_fresh_batch(batch_size: int, prioritized: bool)
         assert equal(batch, expected)
 
 
+@pytest.mark.parametrize("is_prioritized", [False, True])
+@pytest.mark.parametrize("frame_stack", [None, 2])
+@pytest.mark.parametrize("batch_size", [16, (3, 5), (0, 5)])
+def test_a_batch_that_was_made_empty_is_filled(
+    batch_size: int | tuple[int, int], frame_stack: int | None, is_prioritized: bool
+) -> None:
+    kinds: dict[str, Any] = {"obs_dtype": np.uint8, "action_shape": (2,), "action_dtype": np.int32}
+    memory, twin = (
+        ReplayMemory(50, (4, 3), **kinds, frame_stack=frame_stack, prioritized=is_prioritized) for _ in range(2)
+    )
+    for own in (memory, twin):
+        for step in range(60):
+            own.push(np.full((4, 3), step), [step, 1], -1.0, np.full((4, 3), step + 1), terminated=step % 7 == 6)
+    batch = memory.empty_batch(batch_size)
+    assert memory.sample(batch_size, out=batch) is batch
+    assert equal(batch, twin.sample(batch_size))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_page_locked_memory_needs_a_gpu() -> None:
+    with pytest.raises(RuntimeError):
+        filled().empty_batch(16, pin_memory=True)
+
+
 def test_tensors_made_once_see_every_sample() -> None:
     memory, twin = filled(), filled()
     batch = memory.sample(16)

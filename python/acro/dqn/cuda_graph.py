@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -19,45 +18,14 @@ if TYPE_CHECKING:
 
 # The columns of a batch that the learning rule reads.
 _COLUMNS = ("obs", "actions", "rewards", "next_obs", "discounts", "weights")
-# Bytes between tensors' starts in the shared buffer; no kernel needs more.
-_ALIGNMENT = 256
 # Libraries initialise themselves in their first calls, which cannot be captured.
 _WARM_UP_ROUNDS = 3
-
-
-class StaticInputs:
-    """Tensors at fixed addresses on a device, filled by a single copy from pinned memory.
-
-    Args:
-        like: Tensors of the same names, shapes and dtypes.
-        device: Where to put them.
-    """
-
-    def __init__(self, like: Mapping[str, Tensor], device: torch.device) -> None:
-        sizes = [-(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT for tensor in like.values()]
-        self._pinned = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=device.type == "cuda")
-        self._buffer = torch.empty_like(self._pinned, device=device)
-        self._starts = dict(zip(like, accumulate(sizes, initial=0), strict=False))
-        self._sources = self._views(self._pinned, like)
-        self.tensors = self._views(self._buffer, like)
-
-    def fill(self, values: Mapping[str, Tensor]) -> None:
-        """Copy `values` to the device; the copy before must be complete, which reading any result ensures."""
-        for name, source in self._sources.items():
-            source.copy_(values[name])
-        self._buffer.copy_(self._pinned, non_blocking=True)
-
-    def _views(self, buffer: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            name: buffer[start : start + like[name].nbytes].view(like[name].dtype).view(like[name].shape)
-            for name, start in self._starts.items()
-        }
 
 
 class CapturedRound(NamedTuple):
     """A CUDA graph with the tensors that it reads and those that it writes."""
 
-    inputs: StaticInputs
+    inputs: dict[str, Tensor]
     graph: torch.cuda.CUDAGraph
     td_errors: Tensor
     statistics: dict[str, float | Tensor]
@@ -114,7 +82,7 @@ class CudaGraphUpdates:
                 self._has_failed = True
                 return None
         captured = self._graphs[count]
-        captured.inputs.fill(inputs)
+        _fill(captured.inputs, inputs)
         captured.graph.replay()
         learner.statistics = dict(captured.statistics)
         learner.updates += count - 1
@@ -129,8 +97,7 @@ class CudaGraphUpdates:
         device = self._optimizer.flat.device
         # Graphs of other sizes write into the tensors of theirs.
         self._learner.statistics = {}
-        static = StaticInputs(inputs, device)
-        static.fill(inputs)
+        static = {name: value.to(device) for name, value in inputs.items()}
         optimizer = self._optimizer
         changed = [optimizer.flat, optimizer.flat_grad, *optimizer.state[optimizer.flat].values()]
         changed += self._learner.target_network.parameters()
@@ -148,13 +115,13 @@ class CudaGraphUpdates:
             with torch.cuda.stream(stream):
                 for _ in range(_WARM_UP_ROUNDS):
                     restore()
-                    expected = [plain_round(self._learner, self._optimizer, static.tensors).clone()]
+                    expected = [plain_round(self._learner, self._optimizer, static).clone()]
             current.wait_stream(stream)
             expected += [tensor.detach().clone() for tensor in changed]
             restore()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                td_errors = plain_round(self._learner, self._optimizer, static.tensors)
+                td_errors = plain_round(self._learner, self._optimizer, static)
             graph.replay()
             for found, value in zip([td_errors, *changed], expected, strict=True):
                 if not torch.allclose(found, value, rtol=1e-3, atol=1e-5):
@@ -162,6 +129,12 @@ class CudaGraphUpdates:
         finally:
             restore()
         return CapturedRound(static, graph, td_errors, dict(self._learner.statistics))
+
+
+def _fill(inputs: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Copy `values`, which may change afterwards, to where a graph reads them."""
+    for name, tensor in inputs.items():
+        tensor.copy_(values[name])
 
 
 def round_inputs(learner: Learner, optimizer: FlatAdam, batch: Batch) -> dict[str, Tensor]:

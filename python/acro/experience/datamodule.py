@@ -379,14 +379,16 @@ class Experience(L.LightningDataModule):
             collector.collect(module, self.epsilon, count)
         if self.lag:
             collector.start_ahead(module, self.epsilon, count)
-        return self._sample(self._updates_due() - due)
+        return self._sample(self._updates_due() - due, module.device)
 
-    def _sample(self, updates: int) -> Batch:
-        batch = self._collecting.memory.sample(
-            (updates, self.batch_size),
+    def _sample(self, updates: int, device: torch.device) -> Batch:
+        memory, shape = self._collecting.memory, (updates, self.batch_size)
+        batch = memory.sample(
+            shape,
             n_step=round(self._n_step(self.env_steps)),
             gamma=self.gamma,
             beta=self._beta(self.env_steps),
+            out=memory.empty_batch(shape, pin_memory=True) if device.type == "cuda" else None,
         )
         if self._reflection is not None:
             mirror_half(batch, self._reflection)

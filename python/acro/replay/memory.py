@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import operator
 import os
 import reprlib
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from acro._rust import ReplayMemory as RustReplayMemory
 from acro.replay import file as replay_file
@@ -204,6 +205,35 @@ class ReplayMemory(RustReplayMemory):
         """Whether transitions are drawn by priority."""
         return self.alpha is not None
 
+    def empty_batch(self, batch_size: int | tuple[int, int], *, pin_memory: bool = False) -> Batch:
+        """Return a batch for `sample(batch_size, out=...)` to fill; its numbers are arbitrary.
+
+        Args:
+            batch_size: B, or (M, B), as for `sample`.
+            pin_memory: Take page-locked memory from torch, which a GPU copies from without a copy in between.
+
+        Raises:
+            RuntimeError: Memory cannot be page-locked: there is no GPU.
+        """
+        shape = batch_size if isinstance(batch_size, tuple) else (batch_size,)
+        stack = () if self.frame_stack is None else (self.frame_stack,)
+        make = _page_locked if pin_memory else np.empty
+
+        def column(dtype: DTypeLike, row: tuple[int, ...] = ()) -> NDArray[Any]:
+            return make((*shape, *row), np.dtype(dtype))
+
+        obs, next_obs = (column(self.obs_dtype, (*stack, *self.obs_shape)) for _ in range(2))
+        return Batch(
+            obs,
+            column(self.action_dtype, self.action_shape),
+            column(np.float32),
+            next_obs,
+            column(np.float32),
+            column(np.bool_),
+            column(np.int64),
+            column(np.float32) if self.prioritized else None,
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the whole state, as arrays and plain values."""
         columns = self._state()
@@ -284,6 +314,14 @@ class ReplayMemory(RustReplayMemory):
 
 def _from_bytes(kind: type[ReplayMemory], content: bytes) -> ReplayMemory:
     return kind._read(io.BytesIO(content))
+
+
+def _page_locked(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    from torch import empty, uint8
+
+    # Torch does not have all of NumPy's dtypes.
+    content: NDArray[Any] = empty(math.prod(shape) * dtype.itemsize, dtype=uint8, pin_memory=True).numpy()
+    return content.view(dtype).reshape(shape)
 
 
 def _alpha(alpha: float) -> float:
