@@ -89,7 +89,7 @@ def _played(outcome: Outcome, experience: Experience, episodes: int) -> Outcome:
         mean=found.mean,
         median=float(np.median(found.returns)),
         worst=float(found.returns.min()),
-        at_limit=int((found.lengths >= experience.step_limit).sum()),
+        at_limit=int(found.truncated.sum()),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,13 @@ def compare(left: Path, right: Path) -> list[str]:
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return what TensorBoard shows of a run: (step, value) by name, every point once."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
+    # TensorBoard reads files in the order of their names, which have seconds in them; tests resume sooner than that.
+    files = sorted(folder.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns)
+    with TemporaryDirectory() as ordered:
+        for place, path in enumerate(files):
+            (Path(ordered) / f"events.out.tfevents.{place:06}").symlink_to(path.resolve())
+        events = EventAccumulator(ordered, size_guidance={"scalars": 0})
+        events.Reload()
     found: dict[str, list[tuple[int, float]]] = {}
     for tag in events.Tags()["scalars"]:
         if tag.startswith("time/"):

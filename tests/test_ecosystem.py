@@ -294,13 +294,21 @@ def test_exported_program_gives_the_same_values(dueling: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((4,), "float32"), ((2, 40, 40), "uint8"), ((10, 10, 4), "bool")], ids=str
+    ("shape", "dtype", "head"),
+    [
+        ((4,), "float32", "value"),
+        ((4,), "float32", "quantile"),
+        ((2, 40, 40), "uint8", "value"),
+        ((10, 10, 4), "bool", "categorical"),
+    ],
+    ids=str,
 )
-def test_onnx_gives_the_same_values(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+def test_onnx_gives_the_same_values(tmp_path: Path, shape: tuple[int, ...], dtype: str, head: Any) -> None:
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
     size = torch.Size(shape).numel()
-    module = DQN(size, 2, dueling=True, observation_shape=shape, observation_dtype=dtype).eval()
+    settings: dict[str, Any] = {"head": head, "return_range": (0.0, 10.0)}
+    module = DQN(size, 2, dueling=True, observation_shape=shape, observation_dtype=dtype, **settings).eval()
     obs = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
     obs = obs if dtype == "float32" else (100 * obs.abs()).to(getattr(torch, dtype))
 

@@ -27,6 +27,7 @@ def test_episode_that_never_ends_is_cut_with_a_warning(monkeypatch: pytest.Monke
 
     assert played.lengths.tolist() == [30, 30]
     assert played.returns.tolist() == [-30.0, -30.0]
+    assert played.truncated.tolist() == [True, True]
 
 
 @pytest.mark.parametrize("env", ["MountainCar-v0", "acro/Acrobot-v1", lambda: TimeLimit(MountainCarEnv(), 40)])
@@ -34,7 +35,17 @@ def test_time_limit_of_an_environment_is_its_own(env: Any, monkeypatch: pytest.M
     monkeypatch.setattr(evaluation, "STEP_LIMIT", 30)
     kwargs = {"max_episode_steps": 40} if isinstance(env, str) else {}
 
-    assert evaluate(Still(), env, episodes=2, env_kwargs=kwargs).lengths.tolist() == [40, 40]
+    played = evaluate(Still(), env, episodes=2, env_kwargs=kwargs)
+    assert played.lengths.tolist() == [40, 40]
+    assert played.truncated.tolist() == [True, True]
+
+
+def test_only_an_episode_that_a_limit_ended_is_truncated() -> None:
+    kwargs = {"max_episode_steps": 9}
+    played = evaluate(Still(), "CartPole-v1", episodes=20, env_kwargs=kwargs)
+    assert 0 < played.truncated.sum() < 20
+    # A pole may also fall with the last step.
+    assert (played.lengths[played.truncated] == 9).all()
 
 
 class Broken(CartPoleEnv):
@@ -55,7 +66,8 @@ def test_returns_are_finite_sums() -> None:
 
 
 def test_evaluation_says_how_good_it_was() -> None:
-    found = evaluation.Evaluation(7, np.array([1.0, 2.0, 6.0]), np.array([1, 2, 6]), [np.zeros(0, dtype=np.int64)] * 3)
+    actions = [np.zeros(0, dtype=np.int64)] * 3
+    found = evaluation.Evaluation(7, np.array([1.0, 2.0, 6.0]), np.array([1, 2, 6]), actions, np.zeros(3, np.bool_))
 
     assert repr(found) == "Evaluation(mean 3.0 ± 1.5, median 2, worst 1, best 6; 3 episodes from seed 7)"
 

@@ -355,6 +355,7 @@ def test_result_is_kept(straight: Path) -> None:
 
     assert len(result["returns"]) == result["episodes"] == 3
     assert result["mean"] == pytest.approx(sum(result["returns"]) / 3)
+    assert result["at_limit"] == sum(length == 20 for length in result["lengths"])
     assert result["steps"] == 1024
     assert result["versions"]["acro"] == acro.__version__
     assert {"env_id", "standard_error", "median", "worst", "solved_step", "seconds", "settings_sha256"} <= result.keys()

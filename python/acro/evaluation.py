@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -36,13 +37,15 @@ class Episodes(NamedTuple):
 class Evaluation:
     """Undiscounted returns and lengths of greedy episodes; episode i was reset with `seed + i`.
 
-    `actions[i]` (lengths[i],) are the actions of episode i, which play it again for a picture.
+    `actions[i]` (lengths[i],) are the actions of episode i, which play it again for a picture; `truncated[i]` is
+    whether a time limit ended it.
     """
 
     seed: int
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
     actions: list[NDArray[np.int64]]
+    truncated: NDArray[np.bool_]
 
     def __repr__(self) -> str:
         return (
@@ -117,43 +120,42 @@ def evaluate(
     without a time limit are cut after 27,000 steps, with a warning.
 
     Raises:
-        ValueError: `episodes` is below 1, or the environment is unknown or not supported, or returns
-            numbers that are not finite.
+        ValueError: `episodes` is below 1, or the environment is unknown or not supported, shows other observations than
+            the network takes, or returns numbers that are not finite.
         TypeError: `network` is not a module.
     """
     if not isinstance(network, nn.Module):
         raise TypeError(f"evaluate plays a torch.nn.Module, got a {type(network).__name__}; an Agent has one, .module")
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
-    returns, lengths, actions = [], [], []
+    parts = []
     for first in range(0, episodes, MAX_SIDE_BY_SIDE):
         count = min(MAX_SIDE_BY_SIDE, episodes - first)
         env = envs.make_vec(env_id, count, autoreset_mode=AutoresetMode.NEXT_STEP, **(env_kwargs or {}))
         try:
-            part = _play_once(network, env, seed + first, frame_stack)
+            parts.append(_play_once(network, env, seed + first, frame_stack))
         finally:
             env.close()
-        returns.append(part[0])
-        lengths.append(part[1])
-        actions.extend(part[2])
-    return Evaluation(seed, np.concatenate(returns), np.concatenate(lengths), actions)
+    return Evaluation(
+        seed,
+        np.concatenate([part.returns for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        [actions for part in parts for actions in part.actions],
+        np.concatenate([part.truncated for part in parts]),
+    )
 
 
-def _play_once(
-    network: nn.Module, env: VectorEnv, seed: int, frame_stack: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.int64], list[NDArray[np.int64]]]:
-    """Play each environment's first episode to its end; steps after an autoreset do not count.
-
-    Returns:
-        Returns (N,), lengths (N,) and the actions (length,) of each episode.
-    """
+def _play_once(network: nn.Module, env: VectorEnv, seed: int, frame_stack: int | None) -> Evaluation:
+    """Play each environment's first episode to its end; steps after an autoreset do not count."""
     returns = np.zeros(env.num_envs, dtype=np.float64)
     lengths = np.zeros(env.num_envs, dtype=np.int64)
     playing = np.ones(env.num_envs, dtype=np.bool_)
+    cut = np.ones(env.num_envs, dtype=np.bool_)
     actions = np.zeros(env.num_envs, dtype=np.int64)
     taken: list[NDArray[np.int64]] = []
     obs, _ = env.reset(seed=seed)
     stacks = None if frame_stack is None else np.stack([obs] * frame_stack, axis=1)  # (N, frame_stack, ...)
+    _check_shape(network, env, (obs if stacks is None else stacks).shape[1:])
     limit = STEP_LIMIT if vector_step_limit(env) is None else None
     resets_itself = envs.autoreset_mode(env) is not AutoresetMode.DISABLED
     while playing.any():
@@ -179,6 +181,18 @@ def _play_once(
             stacks[:, :-1], stacks[:, -1] = stacks[:, 1:].copy(), obs
         returns[playing] += rewards[playing]
         lengths += playing
+        cut[playing] = ~terminated[playing]
         playing &= ~ended
     by_step = np.stack(taken)  # (T, N)
-    return returns, lengths, [by_step[:length, index] for index, length in enumerate(lengths)]
+    actions_of_each = [by_step[:length, index] for index, length in enumerate(lengths)]
+    return Evaluation(seed, returns, lengths, actions_of_each, cut)
+
+
+def _check_shape(network: nn.Module, env: VectorEnv, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError if a network that tells its `observation_shape` takes another number of numbers."""
+    expected = getattr(network, "observation_shape", shape)
+    if math.prod(expected) == math.prod(shape):
+        return
+    is_stack = expected[1:] == shape
+    hint = f"frame_stack={expected[0]}" if is_stack else "an environment that it was made for"
+    raise ValueError(f"the network takes observations {tuple(expected)}, {env_name(env)} shows {shape}; give {hint}")

@@ -65,7 +65,9 @@ def test_every_nth_policy_is_drawn_if_asked_for(tmp_path: Path) -> None:
 
 
 def test_policies_kept_of_a_long_run_are_few_and_one_is_of_its_middle() -> None:
-    evaluation = Evaluation(0, np.array([-1.0]), np.ones(1, dtype=np.int64), [np.zeros(1, dtype=np.int64)])
+    evaluation = Evaluation(
+        0, np.array([-1.0]), np.ones(1, dtype=np.int64), [np.zeros(1, dtype=np.int64)], np.zeros(1, np.bool_)
+    )
     trainer: Any = SimpleNamespace(
         state=SimpleNamespace(fn="fit"),
         sanity_checking=False,
@@ -166,7 +168,9 @@ def test_fast_dev_run_draws_nothing(tmp_path: Path) -> None:
 
 
 def test_episodes_are_spread_from_worst_to_best() -> None:
-    evaluation = Evaluation(0, np.array([-5.0, -1.0, -9.0, -3.0, -7.0]), np.ones(5, dtype=np.int64), [])
+    evaluation = Evaluation(
+        0, np.array([-5.0, -1.0, -9.0, -3.0, -7.0]), np.ones(5, dtype=np.int64), [], np.zeros(5, np.bool_)
+    )
 
     assert choose_episodes(evaluation, 1) == [0]
     assert choose_episodes(evaluation, 3) == [2, 0, 1]

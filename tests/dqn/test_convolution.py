@@ -65,6 +65,17 @@ def test_bytes_count_from_0_to_1() -> None:
     assert torch.equal(pixels, kept)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+def test_network_of_bytes_scales_the_same_values_of_any_dtype(dtype: torch.dtype) -> None:
+    network = ConvQNetwork((4, 40, 40), 3, (16,), observation_dtype="uint8")
+    pixels = torch.randint(0, 256, (2, 4, 40, 40), dtype=torch.uint8)
+    expected = network(pixels)
+    given = pixels.to(dtype)
+    kept = given.clone()
+    assert torch.equal(network(given), expected)
+    assert torch.equal(given, kept)
+
+
 def test_an_observation_of_floats_is_left_as_it_is() -> None:
     network = ConvQNetwork((4, 40, 40), 3, (16,))
     pixels = torch.rand(2, 4, 40, 40)
@@ -167,12 +178,13 @@ def test_a_convolution_that_does_not_fit_says_the_sizes(
         ("MinAtar/Breakout-v1", None, {}),
         ("CartPole-v1", 4, {}),
         ("CartPole-v1", 4, {"observation_shape": (16,)}),
+        ("ALE/Pong-v5", 4, {"observation_shape": (4, 84, 84)}),
     ],
 )
 def test_observations_of_another_shape_than_the_experience_has_are_an_error(
     env_id: str, frame_stack: int | None, settings: dict[str, Any]
 ) -> None:
-    experience = Experience(env_id, frame_stack=frame_stack)
+    experience = Experience(env_id, capacity=1_000, frame_stack=frame_stack)
     trainer = L.Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False)
     module = DQN(experience.observation_size, experience.num_actions, **settings)
 

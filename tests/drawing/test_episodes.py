@@ -220,7 +220,9 @@ def test_acrobot_episode_of_usual_length_takes_less_than_150_kilobytes(tmp_path:
 def of_lengths(lengths: tuple[int, ...]) -> list[Evaluation]:
     """Return evaluations of one episode each, of the given lengths in `drawing/Drawing-v0`."""
     return [
-        Evaluation(0, np.array([-float(length)]), np.array([length]), [np.zeros(length, dtype=np.int64)])
+        Evaluation(
+            0, np.array([-float(length)]), np.array([length]), [np.zeros(length, dtype=np.int64)], np.zeros(1, np.bool_)
+        )
         for length in lengths
     ]
 

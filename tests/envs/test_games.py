@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from acro import DQN, Experience, envs
-from acro.dqn.agent import environment_for, load_agent
+from acro.dqn.agent import Agent, environment_for, load_agent
+from acro.envs.games import FireReset
 from acro.evaluation import Episodes, evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -71,6 +72,34 @@ def test_atari_games_are_preprocessed_as_published() -> None:
     assert ale.getFloat("repeat_action_probability") == 0.25
 
 
+@needs_atari
+def test_a_game_that_waits_for_the_fire_button_is_served_each_life() -> None:
+    env = envs.make("ALE/Breakout-v5", repeat_action_probability=0.0)
+    ale = env.unwrapped.ale  # type: ignore[attr-defined]
+    env.reset(seed=0)
+    lives = [ale.lives()]
+    for _ in range(2_000):
+        *_, terminated, _, info = env.step(0)
+        lives.append(info["lives"])
+        if terminated:
+            break
+    # Without a shot nothing would ever happen.
+    assert terminated
+    assert sorted(set(lives)) == [0, 1, 2, 3, 4, 5]
+
+
+@needs_atari
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ALE/MsPacman-v5"])
+def test_a_game_without_lives_or_a_fire_button_is_left_as_it_is(env_id: str) -> None:
+    env = envs.make(env_id)
+    before = env.unwrapped.ale  # type: ignore[attr-defined]
+    assert not isinstance(env, FireReset)
+    env.reset(seed=0)
+    frames = before.getEpisodeFrameNumber()
+    env.step(0)
+    assert before.getEpisodeFrameNumber() == frames + 4
+
+
 @needs_minatar
 def test_minatar_games_are_drawn_without_smoothing() -> None:
     env = envs.make("MinAtar/Breakout-v1", render_mode="rgb_array")
@@ -111,6 +140,35 @@ def test_a_trained_agent_is_loaded_for_its_frames(tmp_path: Path, env_id: str, f
     assert environment_for(agent) == (env_id, {})
     obs = np.ones((3, *experience.observation_shape), experience.observation_dtype)
     assert np.array_equal(agent.act(obs), dqn.act(obs))
+    env = agent.make_env()
+    seen, _ = env.reset(seed=5)
+    assert env.action_space.contains(np.int64(agent.act(seen)))
+    assert not env.step(agent.act(seen))[3]
+
+
+@needs_minatar
+def test_an_environment_made_for_an_agent_is_the_one_it_was_evaluated_in() -> None:
+    _, dqn = started("MinAtar/Breakout-v1", {"frame_stack": 3})
+    agent = Agent(dqn.eval(), "MinAtar/Breakout-v1", {"max_episode_steps": 40}, 3)
+    played = evaluate(dqn, "MinAtar/Breakout-v1", 1, 7, agent.env_kwargs, 3)
+    env = agent.make_env(render_mode="rgb_array")
+    obs, _ = env.reset(seed=7)
+    total, ended = 0.0, False
+    while not ended:
+        obs, reward, terminated, truncated, _ = env.step(agent.act(obs))
+        total, ended = total + float(reward), terminated or truncated
+    assert total == played.returns[0]
+    assert env.render() is not None
+
+
+@needs_minatar
+def test_frames_that_were_not_stacked_say_how_to() -> None:
+    _, dqn = started("MinAtar/Breakout-v1", {"frame_stack": 2})
+    expected = r"takes observations \(2, 10, 10, 4\), MinAtar/Breakout-v1 shows \(10, 10, 4\); give frame_stack=2$"
+    with pytest.raises(ValueError, match=expected):
+        evaluate(dqn, "MinAtar/Breakout-v1", 1)
+    with pytest.raises(ValueError, match=r"give an environment that it was made for$"):
+        evaluate(dqn, "CartPole-v1", 1)
 
 
 @needs_minatar

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,6 +153,7 @@ class RenderGif(L.Callback):
                     "seed": policy.evaluation.seed,
                     "returns": torch.from_numpy(policy.evaluation.returns),
                     "lengths": torch.from_numpy(policy.evaluation.lengths),
+                    "truncated": torch.from_numpy(policy.evaluation.truncated),
                     # Of the drawn episodes only: a checkpoint with many small tensors is slow to write.
                     "actions": {
                         index: torch.from_numpy(actions)
@@ -180,6 +182,8 @@ class RenderGif(L.Callback):
                         policy["actions"][index].numpy() if index in policy["actions"] else np.empty(0, np.int64)
                         for index in range(len(policy["returns"]))
                     ],
+                    # Older checkpoints do not have it.
+                    policy.get("truncated", torch.zeros(len(policy["returns"]), dtype=torch.bool)).numpy(),
                 ),
             )
             for policy in state_dict["policies"]
@@ -200,7 +204,7 @@ def _only(evaluation: Evaluation, count: int) -> Evaluation:
     actions = [
         actions.copy() if index in drawn else np.empty(0, np.int64) for index, actions in enumerate(evaluation.actions)
     ]
-    return Evaluation(evaluation.seed, evaluation.returns, evaluation.lengths, actions)
+    return replace(evaluation, actions=actions)
 
 
 def _episodes(trainer: L.Trainer, evaluation: Evaluation) -> Episodes:

@@ -42,7 +42,7 @@ def play_held_out(cli: FitCLI, seconds: float) -> str:
     step = solved_step(threshold, cli.curve.evaluations)
     facts = {"env_id": str(experience.env_id), "steps": experience.env_steps, "seconds": seconds}
     facts |= {"solved_return": threshold, "solved_step": step}
-    facts["at_limit"] = int((evaluation.lengths >= experience.step_limit).sum())
+    facts["at_limit"] = int(evaluation.truncated.sum())
     try:
         write_result(run.result, evaluation, yaml.safe_load(cli.config_text), **facts)
     except OSError as error:

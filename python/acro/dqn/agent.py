@@ -10,7 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
@@ -43,6 +45,20 @@ class Agent:
     ) -> int | NDArray[np.int64]:
         """Return the greedy action of one observation, or those of several, as `DQN.act` does."""
         return self.module.act(obs, epsilon, generator)
+
+    def make_env(self, env_id: str | None = None, *, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        """Return an environment that shows what the agent sees, the frames of a game stacked.
+
+        Args:
+            env_id: The environment; None for the one that the agent was evaluated in.
+            render_mode: Gymnasium's render mode, such as "human" or "rgb_array".
+
+        Raises:
+            ValueError: It cannot be made, does not fit the agent, or only the checkpoint names the module to import.
+        """
+        env_id, env_kwargs = environment_for(self, env_id)
+        env = envs.make(env_id, render_mode=render_mode, **env_kwargs)
+        return env if self.frame_stack is None else FrameStackObservation(env, self.frame_stack)
 
 
 def load_agent(

@@ -86,13 +86,14 @@ def sizes_after(planes: Planes, convolutions: Convolutions) -> tuple[int, int, i
 class ConvQNetwork(nn.Module):
     """Convolutions with ReLU, followed by a `QNetwork`.
 
-    Pictures of uint8 are scaled to [0, 1] here, so bytes are stored and moved. Weights are initialised as PyTorch does
+    Bytes are scaled to [0, 1] here, so bytes are stored and moved. Weights are initialised as PyTorch does
     it, uniformly within 1 / sqrt(inputs), as in both publications.
 
     Args:
         observation_shape: The shape of a picture, see `planes_of`.
         num_actions: Outputs, one value per action.
         hidden: Width of each fully connected hidden layer.
+        observation_dtype: The pictures' dtype; those of uint8 are scaled, in whatever dtype their values come later.
         convolutions: Channels, kernel and stride of each layer; None for the published ones of that size.
         dueling: See `QNetwork`.
         outputs_per_action: Outputs of a distributional head per action; None for one action value.
@@ -109,6 +110,7 @@ class ConvQNetwork(nn.Module):
         num_actions: int,
         hidden: Sequence[int] = (512,),
         *,
+        observation_dtype: str = "float32",
         convolutions: Convolutions | None = None,
         dueling: bool = False,
         outputs_per_action: int | None = None,
@@ -125,6 +127,7 @@ class ConvQNetwork(nn.Module):
         layers = convolutions_for(planes) if convolutions is None else convolutions
         channels, height, width = sizes_after(planes, layers)
         self.observation_shape = tuple(observation_shape)
+        self.observation_dtype = observation_dtype
         self.planes = planes
         inputs = [planes.channels, *(layer[0] for layer in layers)]
         self.convolutions = nn.ModuleList(
@@ -145,7 +148,10 @@ class ConvQNetwork(nn.Module):
         """Return (B, num_actions) of pictures (B, ...), with `outputs_per_action` as a last axis if it is given."""
         # Moved while they are bytes. Made contiguous, or an export would tie the strides to its example's batch size.
         planes = obs.movedim(-1, -3).contiguous() if self.planes.is_channels_last else obs
-        planes = planes.float().div_(255.0) if obs.dtype == torch.uint8 else planes.float()
+        if torch.uint8 in (obs.dtype, getattr(torch, self.observation_dtype)):
+            planes = planes.to(torch.float32, copy=True).div_(255.0)
+        else:
+            planes = planes.float()
         if planes.dim() == 3:
             planes = planes.unsqueeze(1)
         elif planes.dim() == 5:
@@ -172,5 +178,6 @@ def make_network(
     """
     is_picture = planes_of(observation_shape, observation_dtype) is not None
     if convolutions or (convolutions is None and is_picture):
-        return ConvQNetwork(observation_shape, num_actions, hidden, convolutions=convolutions, **settings)
+        pictures: dict[str, Any] = {"observation_dtype": observation_dtype, "convolutions": convolutions}
+        return ConvQNetwork(observation_shape, num_actions, hidden, **pictures, **settings)
     return QNetwork(math.prod(observation_shape), num_actions, hidden, **settings)

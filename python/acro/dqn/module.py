@@ -262,7 +262,7 @@ class DQN(Learner, L.LightningModule):
         # A subclass may override `configure_callbacks`.
         check_trainer(self.trainer)
         sizes = {name: self.hparams[name] for name in ("observation_size", "num_actions", "observation_dtype")}
-        check_observations(self._experience, **sizes, observation_shape=self.observation_shape)
+        check_observations(self._experience, self.q_network, **sizes, observation_shape=self.observation_shape)
         self._is_set_up = True
         is_own = not isinstance(self.q_network, (QNetwork, ConvQNetwork))
         if unused := [name for name in ("noisy", "dueling", "layer_norm") if is_own and self.hparams[name]]:

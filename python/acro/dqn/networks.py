@@ -68,7 +68,7 @@ class QNetwork(nn.Module):
             activation = layer(activation).relu_()  # (B, width)
         outputs: Tensor = head(activation)  # (B, n)
         if self.outputs_per_action is not None:
-            outputs = outputs.view(len(outputs), -1, self.outputs_per_action)
+            outputs = outputs.unflatten(1, (-1, self.outputs_per_action))
         if not self.dueling:
             return outputs
         value, advantages = outputs[:, :1], outputs[:, 1:]

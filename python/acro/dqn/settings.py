@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
-from acro.dqn.convolution import planes_of
+from torch import nn
+
+from acro.dqn.convolution import ConvQNetwork, planes_of
 from acro.dqn.heads import LOSSES
 
 # Settings that must be those of the checkpoint.
@@ -74,13 +76,14 @@ def check_same_network(found: Mapping[str, Any], here: Mapping[str, Any]) -> Non
 
 def check_observations(
     experience: object,
+    network: nn.Module,
     *,
     observation_size: int,
     num_actions: int,
     observation_shape: tuple[int, ...],
     observation_dtype: str,
 ) -> None:
-    """Check that a module is made for the observations and actions of `experience`, where that tells them.
+    """Check that a module with this `network` is made for what `experience` has, where that tells it.
 
     Raises:
         ValueError: It is not.
@@ -91,8 +94,11 @@ def check_observations(
             raise ValueError(f"{name} must be {found} as the Experience's, got {own}; use experience.{name}")
     shape = getattr(experience, "observation_shape", observation_shape)
     dtype = getattr(experience, "observation_dtype", observation_dtype)
-    # The dtype decides whether an array is a picture.
-    if shape != observation_shape or planes_of(shape, dtype) != planes_of(shape, observation_dtype):
+    # The dtype decides whether an array is a picture, and whether a picture is scaled.
+    is_other_picture = planes_of(shape, dtype) != planes_of(shape, observation_dtype) or (
+        isinstance(network, ConvQNetwork) and (dtype == "uint8") != (observation_dtype == "uint8")
+    )
+    if shape != observation_shape or is_other_picture:
         raise ValueError(
             f"observations must be {shape} {dtype} as the Experience's, got {observation_shape} {observation_dtype}; "
             "give observation_shape=experience.observation_shape, observation_dtype=experience.observation_dtype"

@@ -45,7 +45,8 @@ def make_game(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
 
     An Atari game shows 84 x 84 grey pixels of every fourth frame, the brighter of each two, and begins with up to 30
     idle frames (Mnih et al. 2015, as `gymnasium.wrappers.AtariPreprocessing` does it); with ALE's own sticky actions
-    (Machado et al. 2018). A MinAtar game shows its 10 x 10 cells by channel.
+    (Machado et al. 2018), and a `FireReset` if it has lives and a fire button. A MinAtar game shows its 10 x 10 cells
+    by channel.
 
     Raises:
         ModuleNotFoundError: The games are not installed.
@@ -58,7 +59,8 @@ def make_game(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
         _imported("cv2", "acro-dqn[atari]")
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         gymnasium.register_envs(ale_py)
-        return AtariPreprocessing(AtariGame(gymnasium.make(env_id, frameskip=1, obs_type="grayscale", **env_kwargs)))
+        game = AtariGame(gymnasium.make(env_id, frameskip=1, obs_type="grayscale", **env_kwargs))
+        return FireReset(AtariPreprocessing(game)) if game.waits_for_fire else AtariPreprocessing(game)
     games = _imported("minatar.gym", "acro-dqn[minatar]")
     if not any(known.startswith(MINATAR) for known in gymnasium.registry):
         games.register_envs()
@@ -80,6 +82,12 @@ class AtariGame(gymnasium.Wrapper[Any, Any, Any, Any]):
         # 60 frames a second, of which every fourth is a step.
         self.metadata = {**env.metadata, "render_fps": 15}
 
+    @property
+    def waits_for_fire(self) -> bool:
+        """Whether a life may begin only when the fire button is pressed; then its action is number 1."""
+        game: Any = self.unwrapped
+        return bool(game.ale.lives() > 0 and game.get_action_meanings()[1] == "FIRE")
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state as bytes."""
         state = self.unwrapped.ale.cloneState(include_rng=True)  # type: ignore[attr-defined]
@@ -90,6 +98,31 @@ class AtariGame(gymnasium.Wrapper[Any, Any, Any, Any]):
         import ale_py
 
         self.unwrapped.ale.restoreState(ale_py.ALEState(state["ale"].tobytes()))  # type: ignore[attr-defined]
+
+
+class FireReset(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Fires once at the start of a game and after each lost life, as wrappers of Stable-Baselines3 and CleanRL do.
+
+    Breakout waits for that without end, and so may a greedy policy.
+    """
+
+    _lives = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin a game; the observation is the one after the shot."""
+        self.env.reset(seed=seed, options=options)
+        obs, _, _, _, info = self.env.step(1)
+        self._lives = info["lives"]
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step, and the shot if a life was lost in it; the reward is that of both."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if info["lives"] < self._lives and not (terminated or truncated):
+            obs, more, terminated, truncated, info = self.env.step(1)
+            reward = float(reward) + float(more)
+        self._lives = info["lives"]
+        return obs, reward, terminated, truncated, info
 
 
 class MinAtarGame(gymnasium.Wrapper[Any, Any, Any, Any]):
