@@ -148,7 +148,7 @@ def _stop_forked(
     moment = Moment(place, draw.randint(1, places[place]), sent if draw.random() < 0.5 else None, latest)
     delay = draw.choice([0.0, draw.uniform(0.0, 0.002), draw.uniform(0.0, 0.03)])
     if moment.sent is None and draw.random() < 0.2:
-        moment, delay = Moment("starting", 1), draw.uniform(0.0, 2.0)
+        moment, delay = Moment("starting", 1), draw.uniform(0.0, 0.5)
     code, place = _fork(context, arguments, root, moment, sent, delay)
     # Any other signal is answered a little later, and the process goes on to save.
     return code, place_in(root / "place") if sent is signal.SIGKILL else place or moment.place

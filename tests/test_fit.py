@@ -26,7 +26,7 @@ from places import fit_logged
 from stops import fork_server
 
 import acro
-from acro import fit
+from acro import DQN, fit
 from acro.storage.checkpoints import DurableCheckpointIO, read_checkpoint
 
 SMALL = [
@@ -143,6 +143,33 @@ def test_stopped_and_resumed_run_ends_like_an_uninterrupted_one(
     assert run("--ckpt_path=last", f"--trainer.default_root_dir={root}") == 0
     assert os.listdir(root / "acrobot") == ["version_0"]
     assert_same_run(straight, folder)
+
+
+def test_signal_while_the_result_is_played_ends_the_run_and_its_result_can_be_played_again(
+    without_gifs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = f"--trainer.default_root_dir={tmp_path}"
+
+    def stopped(module: DQN, *_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("played on")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DQN, "test_step", stopped)
+        assert run(root, "--gif=false") == 143
+    folder = tmp_path / "acrobot" / "version_0"
+    assert not (folder / "result.json").exists()
+    assert run(root, "--gif=false", "--ckpt_path=last") == 0
+
+    assert_same_run(without_gifs, folder)
+
+
+def test_run_does_not_go_on_with_another_seed(without_gifs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (without_gifs / "config.yaml").read_bytes()
+    assert run(f"--ckpt_path={without_gifs}", "--trainer.max_epochs=5", "--seed_everything=5") == 2
+
+    assert "with other settings: seed is 0 in it, 5 here\n" in mistake(capsys)
+    assert (without_gifs / "config.yaml").read_bytes() == before
 
 
 def test_longer_run_extends_a_finished_one(straight: Path, tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_folder_without_metrics_is_skipped_with_a_word(tmp_path: Path, capsys: p
     assert capsys.readouterr().err == f"skipped: {tmp_path / 'empty'} is not a run folder: it has no metrics.csv\n"
 
 
+def test_runs_of_several_environments_are_drawn_with_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = write_run(tmp_path / "one" / "version_0", {128: -400.0}, env_id="Acrobot-v1")
+    other = write_run(tmp_path / "other" / "version_0", {128: 20.0}, env_id="CartPole-v1")
+
+    assert main([str(one), str(other), "--out", str(tmp_path / "curves.svg")]) == 0
+    assert capsys.readouterr().err == "these runs are of several environments: Acrobot-v1, CartPole-v1\n"
+
+
 def test_runs_of_different_settings_are_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [
         str(write_run(tmp_path / "mine" / f"version_{seed}", {128: -400.0}, model=f"{{tau: {tau}}}", seed=seed))

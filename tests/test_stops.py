@@ -11,7 +11,7 @@ from differences import compare
 from stops import fork_server, run_straight, soak
 
 # Of CartPole: it learns something in a few hundred steps, so that there are several best checkpoints.
-FOUR_STOPS = ["--preset=cartpole", "--data.prioritized=true", "--trainer.max_epochs=16"]
+FOUR_STOPS = ["--preset=cartpole", "--data.prioritized=true", "--trainer.max_epochs=20"]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from acro import envs
 from acro.envs.facts import vector_step_limit
 from acro.envs.finite import check_finite, env_name
+from acro.formatting import format_mean
 
 # More environments at once would take more memory without being faster.
 MAX_SIDE_BY_SIDE = 128
@@ -49,7 +50,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         return (
-            f"Evaluation(mean {self.mean:.1f} ± {self.standard_error:.1f}, median {np.median(self.returns):g}, "
+            f"Evaluation(mean {format_mean(self.mean, self.standard_error)}, median {np.median(self.returns):g}, "
             f"worst {self.returns.min():g}, best {self.returns.max():g}; "
             f"{len(self.returns)} episodes from seed {self.seed})"
         )

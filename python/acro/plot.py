@@ -71,6 +71,8 @@ def _draw(runs: Mapping[Path, list[CurvePoint]], by: Sequence[str], out: Path) -
                 raise ValueError(f"--by {name}: {folder} has no such setting")
     env_ids = {found.get("data.env_id") for found in settings.values()}
     env_id = env_ids.pop() if len(env_ids) == 1 else None
+    if len(env_ids) > 1:
+        print(f"these runs are of several environments: {', '.join(sorted(map(str, env_ids)))}", file=sys.stderr)
     title, threshold = str(env_id or ""), reward_threshold(env_id)
     if len(runs) == 1:
         (points,) = runs.values()

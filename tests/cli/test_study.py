@@ -44,7 +44,7 @@ def test_every_value_is_checked_once() -> None:
     assert search == [
         ("--model.tau=0.1", "--data.n_step=1"),
         ("--model.tau=1", "--data.n_step=2"),
-        ("--model.tau=1", "--data.n_step=3"),
+        ("--model.tau=0.386479", "--data.n_step=3"),
     ]
 
 
@@ -85,6 +85,8 @@ def test_study_is_the_same_after_it_was_written(tmp_path: Path) -> None:
         (["--asha"], "--asha stops configurations that do worse than others: give --grid or --search too"),
         (["--asha", "--grid", "a=1,2", "--seeds", "2"], "--asha would stop single seeds"),
         (["--grid", "a=1,1"], "--grid a=1,1: values must be at least one, each once"),
+        (["--grid", "a=1", "--grid", "a=2"], "--grid a is given twice; give all its values at once"),
+        (["--search", "a=choice(1,2)", "--search", "a=choice(3,4)"], "--search a is given twice"),
         (["--grid", "a"], "a: expected NAME=VALUES, such as data.n_step=1,3,5"),
         (["--seeds", "0"], r"--seeds must be at least one seed, each once, got \[\]"),
         (["--ckpt_path", "last"], "--ckpt_path has no meaning in a sweep: a sweep goes on with --resume FOLDER"),

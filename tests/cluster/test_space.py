@@ -17,6 +17,14 @@ def test_bounds_of_integers_are_tunes() -> None:
     assert (dimension.typed(3), dimension.value("3")) == ("3", 3)
 
 
+def test_examples_of_a_number_have_a_fraction() -> None:
+    low, high, between = Dimension.parse("data.n_step", "uniform(1,3)").examples()
+
+    assert (low, high) == ("1", "3")
+    assert 1 < float(between) < 3
+    assert not float(between).is_integer()
+
+
 def test_drawn_number_is_what_its_text_says() -> None:
     dimension = Dimension.parse("model.learning_rate", "loguniform(1e-4,1e-2)")
 

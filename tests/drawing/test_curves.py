@@ -18,8 +18,7 @@ RUN = [
 
 
 def legend(figure: Figure) -> list[str]:
-    shown = figure.axes[0].get_legend()
-    assert shown is not None
+    (shown,) = figure.legends
     return [text.get_text() for text in shown.get_texts()]
 
 
@@ -49,9 +48,20 @@ def test_picture_of_a_run_names_all_that_it_shows() -> None:
     ]
 
 
-def test_nothing_is_cut_off() -> None:
-    figure = draw_run(RUN, title="acro/Acrobot-v1", threshold=-100.0)
+GROUPS = {f"learning_rate=5.54712e-0{number}, n_step=3": [RUN, RUN] for number in range(40)}
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        draw_run(RUN, title="acro/Acrobot-v1", threshold=-100.0, training=([50, 150], [-500.0, -300.0])),
+        draw_runs(GROUPS, title="acro/Acrobot-v1", threshold=-100.0),
+    ],
+    ids=["run", "runs"],
+)
+def test_nothing_is_cut_off_and_no_curve_is_covered(figure: Figure) -> None:
     figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().y1 < figure.axes[0].get_window_extent().y0
 
     whole, found = figure.bbox, figure.get_tightbbox().transformed(figure.dpi_scale_trans)
     assert found.x0 >= whole.x0
@@ -62,6 +72,21 @@ def test_nothing_is_cut_off() -> None:
 
 def test_environment_without_a_threshold_has_no_line() -> None:
     assert not any("solved" in text for text in legend(draw_run(RUN, title="", threshold=None)))
+
+
+def test_best_of_equal_means_is_the_last() -> None:
+    figure = draw_run([*RUN[:2], CurvePoint(300, -90.0, -99.0, -80.0)], title="")
+    assert legend(figure)[-1] == "best mean: -90.0 at step 300"
+
+
+def test_run_of_one_evaluation_is_a_point() -> None:
+    assert draw_runs({"a": [RUN[:1]], "b": [RUN]}, title="", threshold=None).axes[0].lines[0].get_marker() == "."
+
+
+def test_colours_differ_however_many_there_are() -> None:
+    lines = draw_runs(GROUPS, title="", threshold=None).axes[0].lines
+    assert len({tuple(np.asarray(line.get_color())) for line in lines}) == 40
+    assert legend(draw_runs(GROUPS, title="", threshold=None)).count("95% bootstrap interval over runs") == 1
 
 
 def test_several_runs_show_their_mean_between_the_steps_that_all_have() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acro.drawing.panels import format_return, make_panel, put_side_by_side
+from acro.drawing.panels import make_panel, put_side_by_side
 
 BAND = 24
 
@@ -54,7 +54,3 @@ def test_panels_stand_in_a_row() -> None:
     assert (joined[:, :7] == black).all()
     assert (joined[:, 11:20] == red).all()
     assert (joined[:, [8, 21]] == 204).all()
-
-
-def test_returns_are_written_as_people_read_them() -> None:
-    assert [format_return(value) for value in (-83.0, 1234.0, 0.25, -1234.56)] == ["-83", "1,234", "0.2", "-1,234.6"]

@@ -110,10 +110,11 @@ class Interrupts(L.Callback):
     """Lets signals stop training between rounds, when the whole state is consistent.
 
     Ctrl-C, a closed terminal (SIGHUP) and SIGUSR1, which schedulers send as a warning, stop training as SIGTERM does,
-    after the current round; a second Ctrl-C stops it at once.
+    after the current round; a second Ctrl-C stops it at once. While the result is played, which can be done again,
+    SIGTERM stops at once, too.
 
     Attributes:
-        received: The signal that stopped training; None if there was none.
+        received: The signal that stopped the run; None if there was none.
         has_begun: Whether the checkpoint has been restored and training has begun.
     """
 
@@ -136,6 +137,16 @@ class Interrupts(L.Callback):
             # A signal that is ignored stays ignored: `nohup` asks for that.
             if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._stop)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Replace the Trainer's handler of SIGTERM, which it asks for in training only."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, self._leave)
+
+    def _leave(self, signum: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(signum)
+        raise SIGTERMException
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         if self.received is not None:

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from acro.callbacks.run import experience_of, is_training
+from acro.formatting import format_mean
 
 
 class TrainingProgress(ProgressBar):
@@ -104,5 +105,5 @@ class TrainingProgress(ProgressBar):
 
 def _describe(trainer: L.Trainer) -> str:
     evaluation = trainer.callback_metrics.get("eval/return")
-    shown = "not evaluated yet" if evaluation is None else f"eval {float(evaluation):.1f}"
+    shown = "not evaluated yet" if evaluation is None else f"eval {format_mean(float(evaluation))}"
     return f"epsilon {experience_of(trainer).epsilon:.3f} · {shown}"

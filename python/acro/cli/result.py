@@ -14,9 +14,9 @@ import yaml
 
 from acro.cli.runs import comparable_settings
 from acro.cli.versions import versions
-from acro.drawing.panels import format_return
 from acro.envs.facts import reward_threshold
 from acro.evaluation import Evaluation
+from acro.formatting import format_mean, format_return
 from acro.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -54,16 +54,24 @@ def describe(evaluation: Evaluation) -> str:
     """Return an evaluation in one line."""
     returns = evaluation.returns
     return (
-        f"eval: mean {evaluation.mean:.1f} ± {evaluation.standard_error:.1f}, median {np.median(returns):.0f}, "
-        f"worst {returns.min():.0f} over {len(returns)} episodes"
+        f"eval: mean {_describe_mean(evaluation)}, median {format_return(float(np.median(returns)))}, "
+        f"worst {format_return(float(returns.min()))} over {_count(len(returns), 'episode')}"
     )
+
+
+def _describe_mean(evaluation: Evaluation) -> str:
+    return format_mean(evaluation.mean, evaluation.standard_error if len(evaluation.returns) > 1 else None)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def as_table(evaluation: Evaluation, env_id: str) -> str:
     """Return an evaluation with a line for each number."""
     returns, threshold = evaluation.returns, reward_threshold(env_id)
     rows = {
-        "mean": f"{evaluation.mean:.1f} ± {evaluation.standard_error:.1f} (standard error)",
+        "mean": _describe_mean(evaluation) + (" (standard error)" if len(returns) > 1 else ""),
         "median": format_return(float(np.median(returns))),
         "worst": format_return(float(returns.min())),
         "best": format_return(float(returns.max())),
@@ -71,7 +79,8 @@ def as_table(evaluation: Evaluation, env_id: str) -> str:
     if threshold is not None:
         rows["solved"] = f"{np.mean(returns >= threshold):.0%} of episodes (return >= {threshold:g})"
     last = evaluation.seed + len(returns) - 1
-    head = f"{env_id} · {len(returns)} greedy episodes, from reset(seed={evaluation.seed}) to reset(seed={last})"
+    to = f" to reset(seed={last})" if len(returns) > 1 else ""
+    head = f"{env_id} · {_count(len(returns), 'greedy episode')}, from reset(seed={evaluation.seed}){to}"
     return "\n".join([head, *(f"{name:<8}{value}" for name, value in rows.items())])
 
 

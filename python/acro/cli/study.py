@@ -217,8 +217,8 @@ def asked_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:
         seeds = _seeds(given, first=int(first or 0), listed=len(given) > 1)
     return Study(
         seeds,
-        {**base.grid, **{name: split(text) for name, text in map(_pair, arguments.grid)}},
-        {**base.search, **dict(map(_pair, arguments.search))},
+        {**base.grid, **{name: split(text) for name, text in _pairs("grid", arguments.grid).items()}},
+        {**base.search, **_pairs("search", arguments.search)},
         base.trials if arguments.trials is None else arguments.trials,
         base.asha or arguments.asha,
         settings,
@@ -248,11 +248,17 @@ def _settings(rest: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.removeprefix("--").partition("=")
-    if not equals:
-        raise ValueError(f"{text}: expected NAME=VALUES, such as data.n_step=1,3,5")
-    return name.strip(), value.strip()
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """Return NAME=VALUES by name."""
+    pairs: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.removeprefix("--").partition("=")
+        if not equals:
+            raise ValueError(f"{text}: expected NAME=VALUES, such as data.n_step=1,3,5")
+        if name.strip() in pairs:
+            raise ValueError(f"--{option} {name.strip()} is given twice; give all its values at once")
+        pairs[name.strip()] = value.strip()
+    return pairs
 
 
 def _part(path: Path, found: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from acro.cluster.statistics import interquartile_mean, interval
 from acro.cluster.trials import Trial
 from acro.drawing.curves import CurvePoint, draw_runs, read_run, save_figure
+from acro.formatting import format_mean, format_return
 from acro.storage.files import replacing
 
 
@@ -147,11 +148,11 @@ def _row(group: Group) -> list[str]:
     return [
         group.name,
         seeds,
-        f"{means.mean():.1f}",
-        f"{np.median(means):.1f}",
-        f"{interquartile_mean(means):.1f}",
-        f"{low:.1f} to {high:.1f}",
-        f"{min(outcome.worst for outcome in finished if outcome.worst is not None):.0f}",
+        format_mean(float(means.mean())),
+        format_mean(float(np.median(means))),
+        format_mean(float(interquartile_mean(means))),
+        f"{format_mean(low)} to {format_mean(high)}",
+        format_return(min(outcome.worst for outcome in finished if outcome.worst is not None)),
         str(sum(outcome.at_limit or 0 for outcome in finished)),
         "" if finished[0].solved_return is None else f"{len(solved)} of {len(finished)}",
         f"{np.median(solved):,.0f}" if solved else "",

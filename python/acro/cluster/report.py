@@ -11,6 +11,7 @@ from pathlib import Path
 from acro.cluster.outcomes import COLUMNS, EXPLANATION, Group, Outcome, best_of, table_of
 from acro.cluster.space import Dimension
 from acro.drawing.parallel import ParallelAxis, draw_parallel
+from acro.formatting import format_mean
 from acro.storage.files import replacing
 
 # Browsers are slow with larger pages, so further GIFs are linked, and only show beside the folder.
@@ -117,9 +118,9 @@ def _trials(groups: Sequence[Group]) -> str:
 def _caption(group: Group, outcome: Outcome) -> str:
     lines = [f"<strong>{html.escape(group.name)}, seed {outcome.trial.seed}</strong>: {html.escape(outcome.state)}"]
     if outcome.mean is not None:
-        lines.append(f"mean {outcome.mean:.1f}, median {outcome.median:g}, worst {outcome.worst:g}")
+        lines.append(f"mean {format_mean(outcome.mean)}, median {outcome.median:g}, worst {outcome.worst:g}")
     elif outcome.best_point is not None:
-        lines.append(f"best evaluation {outcome.best_point.mean:.1f} at step {outcome.best_point.step:,}")
+        lines.append(f"best evaluation {format_mean(outcome.best_point.mean)} at step {outcome.best_point.step:,}")
     if outcome.solved_step is not None:
         lines.append(f"solved (&ge; {outcome.solved_return:g}) at step {outcome.solved_step:,}")
     lines += [html.escape(f"{name} {value}") for name, value in outcome.trial.settings.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,11 +84,14 @@ class Dimension:
         return FloatDistribution(low, high, log=self.is_logarithmic)
 
     def examples(self) -> list[str]:
-        """Return the values at the bounds, or all choices; all of them must be allowed settings."""
+        """Return the bounds and a fraction between them, or all choices; all of them must be allowed settings."""
         if self.kind == "choice":
             return list(self.arguments)
         low, high = self._bounds()
-        return [self.typed(low), self.typed(high - 1 if self._is_integer else high)]
+        if self._is_integer:
+            return [self.typed(low), self.typed(high - 1)]
+        # A setting that takes whole numbers only takes the bounds.
+        return [self.typed(low), self.typed(high), self.typed(low + (high - low) / math.pi)]
 
     def typed(self, value: Any) -> str:
         """Return a drawn value as it would be typed."""

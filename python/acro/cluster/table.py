@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from acro.cluster.trials import Trial
+from acro.formatting import format_mean
 
 _REFRESH_SECONDS = 0.5
 # Lines of the terminal that stay free above the table.
@@ -116,7 +117,7 @@ class TrialTable:
         lines = [f"{'trial':<{width}}  {'steps':>9}  {'evaluation':>10}  state"]
         for row in kept:
             steps = "" if row.steps is None else f"{row.steps:,}"
-            mean = "" if row.mean is None else f"{row.mean:.1f}"
+            mean = "" if row.mean is None else format_mean(row.mean)
             lines.append(f"{row.name:<{width}}  {steps:>9}  {mean:>10}  {row.state}")
         counts: dict[str, int] = {}
         for row in self._rows.values():
@@ -147,4 +148,4 @@ def _steps(row: _Row) -> str:
 
 
 def _mean(row: _Row) -> str:
-    return "not evaluated yet" if row.mean is None else f"eval {row.mean:.1f}"
+    return "not evaluated yet" if row.mean is None else f"eval {format_mean(row.mean)}"

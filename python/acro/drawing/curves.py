@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from acro.formatting import format_mean
 from acro.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # Inches at 100 dots are a README's pixels; the file has twice as many for high-resolution screens.
 _SIZE_INCHES = (8.0, 4.5)
 _DOTS_PER_INCH = 200
+# Of the legend's text; a longer legend makes the figure higher.
+_ROW_INCHES, _MOST_ROWS, _LETTERS_SIDE_BY_SIDE = 0.2, 3, 96
 _SUFFIXES = (".png", ".svg", ".pdf")
 _RESAMPLES = 2_000
 _MEAN, _TRAINING, _THRESHOLD, _BEST = "tab:blue", "0.6", "tab:green", "tab:red"
@@ -67,13 +70,14 @@ def draw_run(
     axes.fill_between(
         steps, low, high, color=_MEAN, alpha=0.25, linewidth=0, label="evaluation, 10th to 90th percentile"
     )
-    axes.plot(steps, mean, color=_MEAN, marker="." if len(points) < 3 else None, label="evaluation, mean")
+    axes.plot(steps, mean, color=_MEAN, marker=_marker(points), label="evaluation, mean")
     _mark_threshold(axes, threshold)
     if points:
-        best = max(points, key=lambda point: point.mean)
-        label = f"best mean: {best.mean:.1f} at step {best.step:,}"
+        # Of equal ones the last, whose weights best.ckpt has.
+        best = max(reversed(points), key=lambda point: point.mean)
+        label = f"best mean: {format_mean(best.mean)} at step {best.step:,}"
         axes.plot(best.step, best.mean, "*", color=_BEST, markersize=11, linestyle="none", label=label)
-    axes.legend(loc="lower right", fontsize=9)
+    _add_legend(figure, axes)
     return figure
 
 
@@ -94,19 +98,32 @@ def draw_runs(groups: Mapping[str, Sequence[Sequence[CurvePoint]]], *, title: st
         threshold: The mean return from which on the task counts as solved.
     """
     figure, axes = _axes(title)
-    for index, (name, runs) in enumerate(groups.items()):
+    interval = "95% bootstrap interval over runs"
+    for color, (name, runs) in zip(_colors(len(groups)), groups.items(), strict=True):
         steps, returns = _on_common_steps(runs)
-        low, high = bootstrap_interval(returns)
-        color = f"C{index}"
         label = f"{name}: mean of {len(runs)} runs" if len(runs) > 1 else f"{name}: 1 run"
-        axes.plot(steps, returns.mean(axis=0), color=color, label=label)
+        axes.plot(steps, returns.mean(axis=0), color=color, marker=_marker(steps), label=label)
         if len(runs) > 1:
-            axes.fill_between(
-                steps, low, high, color=color, alpha=0.25, linewidth=0, label="95% bootstrap interval over runs"
-            )
+            low, high = bootstrap_interval(returns)
+            axes.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0, label=interval)
+            # Once in the legend.
+            interval = ""
     _mark_threshold(axes, threshold)
-    axes.legend(loc="lower right", fontsize=9)
+    _add_legend(figure, axes)
     return figure
+
+
+def _colors(count: int) -> Sequence[Any]:
+    """Return colours that differ."""
+    import matplotlib
+
+    few = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined] # of a listed map
+    return few[:count] if count <= len(few) else list(matplotlib.colormaps["turbo"](np.linspace(0.0, 1.0, count)))
+
+
+def _marker(points: Sized) -> str | None:
+    """Return the marker of a line that would hardly be seen without one."""
+    return "." if len(points) < 3 else None
 
 
 def bootstrap_interval(returns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -190,6 +207,16 @@ def _axes(title: str) -> tuple[Figure, Axes]:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Add a legend below the axes, where it covers no curve."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, min(3, len(labels), _LETTERS_SIDE_BY_SIDE // (max(map(len, labels)) + 5)))
+    rows = -(-len(labels) // columns)
+    width, height = _SIZE_INCHES
+    figure.set_size_inches(width, height + _ROW_INCHES * max(0, rows - _MOST_ROWS))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def _mark_threshold(axes: Axes, threshold: float | None) -> None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from acro import envs
 from acro.drawing.movie import write_movie
-from acro.drawing.panels import format_return, make_panel, put_side_by_side
+from acro.drawing.panels import make_panel, put_side_by_side
 from acro.evaluation import Episodes, Evaluation
+from acro.formatting import format_return
 
 # The longest picture that people watch to its end; it also bounds the frames, and so the memory.
 _LONGEST_SECONDS = 15.0

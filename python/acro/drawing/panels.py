@@ -42,11 +42,6 @@ def put_side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=1)
 
 
-def format_return(value: float) -> str:
-    """Return `value` as text: whole numbers without digits after the point, others with one."""
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
-
-
 def _fit(image: Image.Image) -> Image.Image:
     longer = max(image.size)
     if longer < _SHORTEST_LONGER_SIDE:

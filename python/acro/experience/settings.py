@@ -12,7 +12,17 @@ from acro import envs
 from acro.experience.exploration import check_zeta_exponent
 
 # Settings that must be those of the checkpoint that a run continues from.
-SAME_SETTINGS = ("env_id", "env_kwargs", "autoreset_mode", "num_envs", "capacity", "prioritized", "frame_stack", "lag")
+SAME_SETTINGS = (
+    "env_id",
+    "env_kwargs",
+    "autoreset_mode",
+    "num_envs",
+    "capacity",
+    "prioritized",
+    "frame_stack",
+    "lag",
+    "seed",
+)
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -83,8 +93,9 @@ def check_same_settings(found: Mapping[str, Any], here: Mapping[str, Any]) -> No
     Raises:
         ValueError: A setting differs.
     """
-    # A checkpoint that lacks a setting was made when there was only one way.
-    pairs = {name: (found.get(name, 0 if name == "lag" else None), here[name]) for name in SAME_SETTINGS}
+    # A checkpoint that lacks a setting was made when there was only one way, or before its seed was kept.
+    older = {"lag": 0, "seed": here["seed"]}
+    pairs = {name: (found.get(name, older.get(name)), here[name]) for name in SAME_SETTINGS}
     differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
     if differing:
         raise ValueError(f"cannot continue from this checkpoint with other settings: {'; '.join(differing)}")
