@@ -142,7 +142,7 @@ def test_checkpoint_of_a_plain_trainer_plays(tmp_path: Path, capsys: pytest.Capt
     train(tmp_path, epochs=1, env_id="CartPole-v1", plugins=[])
 
     assert main([str(tmp_path / "last.ckpt"), "--episodes", "1"]) == 0
-    assert capsys.readouterr().out.startswith("CartPole-v1 · 1 greedy episodes, from reset(seed=0) to reset(seed=0)")
+    assert capsys.readouterr().out.startswith("CartPole-v1 · 1 greedy episode, from reset(seed=0)\nmean    ")
 
 
 # ---- code of the user's own
@@ -227,7 +227,7 @@ def test_agent_plays_in_another_environment_of_the_same_sizes(
         (["--seed", "-1"], "--seed -1: a seed is at least 0"),
         (["--episode", "middle"], "--episode middle: give best, median, worst or a number from 0 to 99"),
         (["--episode", "100"], "--episode 100: give best, median, worst or a number from 0 to 99"),
-        (["--gif", "a.png"], "--gif a.png: the file's name must end in .gif"),
+        (["--gif", "a.png"], "--gif a.png: moving pictures end in one of .gif, .mp4"),
         (["--gif", "no/such/a.gif"], "--gif no/such/a.gif: there is no folder no/such"),
         (["--env_id", "Nowhere-v7"], "cannot make the environment 'Nowhere-v7'"),
         (["--env_id", "Acrobot-v1"], "was trained with observation_size 4; Acrobot-v1 has 6"),

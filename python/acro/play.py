@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from acro.cli.command import loading, run_command
+from acro.drawing.movie import check_movie
+from acro.storage.files import check_writable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="number of episodes (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="episode i is reset with seed + i (default: 0)")
-    parser.add_argument("--gif", type=Path, metavar="FILE", help="draw one episode")
+    parser.add_argument("--gif", type=Path, metavar="FILE", help="draw one episode, as .gif or .mp4")
     parser.add_argument("--human", action="store_true", help="show one episode in a window")
     parser.add_argument(
         "--episode",
@@ -70,24 +71,14 @@ def _check(arguments: argparse.Namespace) -> None:
         last = arguments.episodes - 1
         raise ValueError(f"--episode {arguments.episode}: give best, median, worst or a number from 0 to {last}")
     if arguments.gif is not None:
-        _check_gif(arguments.gif)
+        try:
+            check_movie(arguments.gif)
+            check_writable(arguments.gif)
+        except (ValueError, ImportError) as error:
+            raise ValueError(f"--gif {error}") from error
     if arguments.human and sys.platform.startswith("linux"):
         if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
             raise ValueError("--human needs a display, and there is none here; use --gif FILE")
-
-
-def _check_gif(path: Path) -> None:
-    if path.suffix.lower() != ".gif":
-        raise ValueError(f"--gif {path}: the file's name must end in .gif")
-    if path.is_dir():
-        raise ValueError(f"--gif {path}: this is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"--gif {path}: there is no folder {path.parent}")
-    try:
-        # os.access would miss a read-only disk, and allows root everything.
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise ValueError(f"--gif {path}: cannot write to the folder {path.parent} ({error.strerror})") from error
 
 
 def _play(arguments: argparse.Namespace) -> None:

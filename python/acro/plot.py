@@ -14,6 +14,7 @@ from acro.cli.command import run_command
 from acro.cli.runs import comparable_settings
 from acro.drawing.curves import CurvePoint, check_picture, draw_run, draw_runs, read_run, save_figure
 from acro.envs.facts import reward_threshold
+from acro.storage.files import check_writable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     check_picture(arguments.out)
+    check_writable(arguments.out)
     folders = list(dict.fromkeys(folder.resolve() for folder in arguments.runs))
     _draw(_read(folders), arguments.by, arguments.out)
     print(arguments.out)

@@ -91,11 +91,32 @@ def test_help_has_the_defaults_of_the_classes(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "error: --config: the file has no settings by name; it must be YAML such as a run's config.yaml"),
+        (
+            "data: {capacty: 5}",
+            "a configuration file has data.capacty, which is no setting; did you mean --data.capacity?",
+        ),
+    ],
+)
+def test_mistake_in_a_configuration_file_says_what_would_be_right(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+
+    assert run(f"--trainer.default_root_dir={tmp_path / 'runs'}", f"--config={tmp_path / 'own.yaml'}") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data.gama=0.9"], "unrecognized arguments: --data.gama=0.9; did you mean --data.gamma?"),
         (["--lr=0.1"], "unrecognized arguments: --lr=0.1; did you mean --model.learning_rate?"),
         (["--trainer.max_epoch=3"], "did you mean --trainer.max_epochs?"),
+        (["--data.env_id=json:nope"], "'json:nope': json has no function nope, and registers no environment of that"),
         (["--trainer.callbacks=foo.Bar"], "--trainer.callbacks: cannot make foo.Bar: No module named 'foo'"),
         (
             ["--trainer.callbacks+=EarlyStopping"],

@@ -95,6 +95,23 @@ def test_updates_follow_their_ratio_from_learning_starts_on(ratio: float, expect
     assert module.updates == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({"learning_starts_steps": 256}, True),
+        ({"learning_starts_steps": 64, "updates_per_step": 0.001}, True),
+        ({"learning_starts_steps": 192}, False),
+    ],
+)
+def test_run_that_learns_nothing_says_so(
+    settings: dict[str, Any], is_told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    module, _ = train(tmp_path, epochs=2, data=settings)
+
+    assert (module.updates == 0) == is_told
+    assert ("nothing is learned in 256 steps, with learning_starts_steps=" in caplog.text) == is_told
+
+
 def test_epsilon_follows_environment_steps(tmp_path: Path) -> None:
     _, experience = train(tmp_path, epochs=1, data={"epsilon_decay_steps": 256})
 

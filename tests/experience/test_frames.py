@@ -86,6 +86,14 @@ def test_lives_end_what_is_learned_from_and_not_the_game() -> None:
     assert plain.collector.memory.gather(list(range(8))).terminated.sum() == 1
 
 
+def test_lives_of_an_environment_without_any_are_asked_for_in_vain(caplog: pytest.LogCaptureFixture) -> None:
+    Experience("CartPole-v1", life_loss_ends=True).setup("fit")
+    assert "life_loss_ends has no effect: CartPole-v1 reports no lives" in caplog.text
+    caplog.clear()
+    collected(life_loss_ends=True)
+    assert caplog.text == ""
+
+
 def test_evaluation_shows_the_stacks_of_gymnasiums_wrapper() -> None:
     watching = Watching()
     evaluation = evaluate(watching, "CartPole-v1", 1, 5, None, 4)

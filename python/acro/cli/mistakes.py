@@ -13,6 +13,12 @@ def explain(parser: ArgumentParser, text: str) -> str | None:
     unknown = re.match(r"unrecognized arguments: (--[\w.]+)", text)
     if unknown:
         return f"unrecognized arguments: {text.partition(': ')[2]}{_suggestion(parser, unknown[1])}"
+    misspelt = re.search(r"(?:Group|Subparser) '([\w.]+)' does not accept (?:nested key|option) '([\w.]+)'", text)
+    if misspelt:
+        name = f"{misspelt[1]}.{misspelt[2]}"
+        return f"a configuration file has {name}, which is no setting{_suggestion(parser, '--' + name)}"
+    if text.startswith("Unexpected config"):
+        return "--config: the file has no settings by name; it must be YAML such as a run's config.yaml"
     key = re.match(r'Parser key "([\w.]+)"', text)
     if key is None:
         return None

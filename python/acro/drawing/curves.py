@@ -159,7 +159,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 def check_picture(path: str | os.PathLike[str]) -> None:
     """Raise a ValueError unless `path` ends in .png, .svg or .pdf."""
     if Path(path).suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"{path}: pictures end in one of {', '.join(_SUFFIXES)}")
+        raise ValueError(f"{os.fspath(path)}: the names of pictures end in one of {', '.join(_SUFFIXES)}")
 
 
 def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:

@@ -94,10 +94,17 @@ def find(env_id: str | EnvFactory) -> str | EnvFactory:
     if not (colon and name.isidentifier()):
         return env_id
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        found: EnvFactory | None = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise ValueError(f"cannot make the environment {env_id!r}: {error}") from error
-    return found if callable(found) else env_id
+    if callable(found):
+        return found
+    if not any(known.partition("-v")[0] == name for known in gymnasium.registry):
+        raise ValueError(
+            f"cannot make the environment {env_id!r}: {module} has no function {name}, and registers no environment "
+            "of that name"
+        )
+    return env_id
 
 
 def name_of(env_id: str | EnvFactory) -> str:

@@ -347,7 +347,19 @@ class Experience(L.LightningDataModule):
         """Return the rounds of an epoch; each is made when it is asked for."""
         if self._began is None:
             self._began = time.monotonic(), self.env_steps
+            self._tell_if_nothing_is_learned()
         return RoundLoader(self.round, self.rounds_per_epoch)
+
+    def _tell_if_nothing_is_learned(self) -> None:
+        epochs = cast(L.Trainer, self.trainer).max_epochs
+        if epochs is None or epochs < 1:
+            return
+        steps = epochs * self.steps_per_epoch
+        if self.updates_per_step * (steps - self.learning_starts_steps) < 1:
+            logger.warning(
+                "nothing is learned in %d steps, with learning_starts_steps=%d and updates_per_step=%g",
+                *(steps, self.learning_starts_steps, self.updates_per_step),
+            )
 
     def val_dataloader(self) -> EpisodeLoader:
         """Return the episodes of an epoch's evaluation; their starts derive from (seed, epoch)."""

@@ -13,6 +13,23 @@ from pathlib import Path
 from typing import IO
 
 
+def check_writable(path: Path) -> None:
+    """Check that a file can be written to `path`.
+
+    Raises:
+        ValueError: It cannot; the message begins with `path`.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: this is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+    try:
+        # os.access would miss a read-only disk, and allows root everything.
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot write to the folder {path.parent} ({error.strerror})") from error
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces `path` when the block ends.
