@@ -304,3 +304,13 @@ def test_mask_is_not_read_as_numbers() -> None:
     with pytest.raises(TypeError, match="indices must be integers, got a mask of bools"):
         memory.update_priorities(mask, np.ones(4))
     assert len(memory) == 4
+
+
+@pytest.mark.parametrize("reward", [1e300, -3.5e38])
+def test_a_finite_reward_is_not_stored_as_an_infinite_one(reward: float) -> None:
+    memory = ReplayMemory(4, (1,), num_envs=2)
+    with pytest.raises(ValueError, match=r"^reward must fit float32, got -?\d"):
+        memory.push([0], 0, reward, [1], terminated=False)
+    with pytest.raises(ValueError, match=r"^rewards must fit float32, got -?\d"):
+        memory.extend(np.zeros((2, 1)), [0, 0], np.array([0.0, reward]), np.ones((2, 1)), [False] * 2, [False] * 2)
+    assert len(memory) == 0

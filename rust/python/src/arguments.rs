@@ -75,11 +75,23 @@ impl<'py> Rewards<'py> {
             Self::Float64(array) => {
                 let rewards = numbers::<f64>(array);
                 let mut narrow = with_room(rewards.len())?;
-                narrow.extend(rewards.iter().map(|&reward| reward as f32));
+                for &reward in rewards {
+                    narrow.push(stored_reward("rewards", reward)?);
+                }
                 Cow::Owned(narrow)
             }
         })
     }
+}
+
+/// The reward as it is stored; an error if it is finite and that is not.
+pub(crate) fn stored_reward(name: &str, reward: f64) -> PyResult<f32> {
+    let stored = reward as f32;
+    if stored.is_infinite() && reward.is_finite() {
+        let message = format!("{name} must fit float32, got {reward:e}");
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(stored)
 }
 
 /// `indices` as a plain array of int64, of any shape.

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::arguments::{
     Rewards, beta_of, env_of, gamma_of, index_array, n_step_of, padding_name, padding_of,
+    stored_reward,
 };
 use crate::arrays::{Output, bytes, flags, numbers};
 use crate::batch::{Arrays, DETACH_BYTES, Shape, at_least};
@@ -124,7 +125,7 @@ impl PyReplayMemory {
         let step = Step {
             obs,
             action,
-            reward: number::<f64>("reward", "a number", reward)? as f32,
+            reward: stored_reward("reward", number("reward", "a number", reward)?)?,
             next_obs,
             terminated,
             truncated,
