@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from acro.drawing.panels import make_panel, put_side_by_side
 
@@ -36,12 +37,19 @@ def test_narrow_picture_leaves_room_for_the_texts() -> None:
     assert (panel[BAND:, [44, 205]] == 255).all()
 
 
-def test_texts_stand_at_either_end_and_do_not_touch() -> None:
-    panel = make_panel(np.zeros((300, 300, 3), dtype=np.uint8), "held out: median of 100 · 2x", "goes on to -500")
+@pytest.mark.parametrize(
+    ("side", "left", "right"),
+    [
+        (300, "held out: median of 100 · 2x", "goes on to -500"),
+        (250, "held out: median of 100 · 10x", "goes on to 1,234.5"),
+    ],
+)
+def test_texts_stand_at_either_end_and_do_not_touch(side: int, left: str, right: str) -> None:
+    panel = make_panel(np.zeros((side, side, 3), dtype=np.uint8), left, right)
 
     inked = np.flatnonzero((panel[:BAND] < 128).any(axis=(0, 2)))
     assert inked[0] < 10
-    assert inked[-1] > 289
+    assert inked[-1] > side - 11
     assert np.diff(inked).max() > 8
 
 

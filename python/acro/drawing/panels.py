@@ -15,12 +15,12 @@ _SHORTEST_LONGER_SIDE = 150
 _SMALLEST_WIDTH = 250
 _BAND_HEIGHT = 24
 _MARGIN = 6
-_FONT_SIZE = 14
+_FONT_SIZE, _SMALLEST_FONT_SIZE = 14, 8
 _GAP, _GAP_GREY = 4, 204
 
 
 def make_panel(picture: NDArray[np.uint8], left: str, right: str) -> NDArray[np.uint8]:
-    """Return `picture` below a white band with a text at the left and one at the right.
+    """Return `picture` below a white band with a text at the left and one at the right, smaller if both do not fit.
 
     Large pictures are scaled down. Small ones, such as pixel art, are scaled up by a whole factor without smoothing.
 
@@ -31,8 +31,12 @@ def make_panel(picture: NDArray[np.uint8], left: str, right: str) -> NDArray[np.
     canvas = Image.new("RGB", (width, image.height + _BAND_HEIGHT), "white")
     canvas.paste(image, ((width - image.width) // 2, _BAND_HEIGHT))
     draw = ImageDraw.Draw(canvas)
-    draw.text((_MARGIN, _BAND_HEIGHT // 2), left, fill="black", font=_font(), anchor="lm")
-    draw.text((width - _MARGIN, _BAND_HEIGHT // 2), right, fill="black", font=_font(), anchor="rm")
+    room = width - 4 * _MARGIN
+    sizes = range(_FONT_SIZE, _SMALLEST_FONT_SIZE, -1)
+    fitting = (size for size in sizes if _font(size).getlength(left) + _font(size).getlength(right) <= room)
+    font = _font(next(fitting, _SMALLEST_FONT_SIZE))
+    draw.text((_MARGIN, _BAND_HEIGHT // 2), left, fill="black", font=font, anchor="lm")
+    draw.text((width - _MARGIN, _BAND_HEIGHT // 2), right, fill="black", font=font, anchor="rm")
     return np.asarray(canvas)
 
 
@@ -52,6 +56,6 @@ def _fit(image: Image.Image) -> Image.Image:
 
 
 @functools.cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     # Part of Pillow.
-    return ImageFont.load_default(_FONT_SIZE)
+    return ImageFont.load_default(size)
