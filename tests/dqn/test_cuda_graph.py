@@ -85,7 +85,8 @@ def test_rounds_go_on_without_a_graph_where_none_can_be_made() -> None:
         module.learn(random_rounds(3))
     # Without another warning.
     module.learn(random_rounds(3))
-    plain = make({}, GPU)
+    plain = DQN(4, 3, (8, 8)).to(GPU)
+    plain.configure_optimizers()
     for _ in range(2):
         plain.learn(random_rounds(3).to(GPU))
 
@@ -113,7 +114,9 @@ def test_layer_frozen_while_training_stays_as_it_is_under_a_graph() -> None:
 
 @needs_gpu
 @pytest.mark.parametrize("head", ["value", "quantile"])
-def test_captured_rounds_of_pictures_learn_what_plain_ones_do(head: str) -> None:
+def test_captured_rounds_of_pictures_learn_what_plain_ones_do(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As while a graph is made, or convolutions would be summed in another order.
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     settings: dict[str, Any] = {"observation_shape": (4, 84, 84), "observation_dtype": "uint8", "head": head}
     modules = [DQN(4 * 84 * 84, 3, (32,), **settings, cuda_graph=is_captured) for is_captured in (False, True)]
     for module in modules:
