@@ -16,7 +16,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 from runs import SMALL, differences, last_checkpoint, train
 
-from acro import envs
+from acro import DQN, Experience, envs
 
 EPOCHS = 3
 STEPS_PER_ROUND = SMALL["steps_per_round"]
@@ -69,6 +69,40 @@ def test_finished_run_is_extended(first_epochs: int, tmp_path: Path) -> None:
     train(tmp_path / "extended", epochs=EPOCHS, resume=True)
 
     assert differences(last_checkpoint(tmp_path / "straight"), last_checkpoint(tmp_path / "extended")) == []
+
+
+class Renamed(Experience):
+    pass
+
+
+def resume(folder: Path, experience: Experience, **model: Any) -> None:
+    settings: dict[str, Any] = {"hidden": (16, 16), "target_update_every": 7, **model}
+    module = DQN(experience.observation_size, experience.num_actions, **settings)
+    trainer = L.Trainer(accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False)
+    trainer.fit(module, experience, ckpt_path=folder / "last.ckpt", weights_only=True)
+
+
+def test_another_experience_or_support_does_not_go_on_in_python(tmp_path: Path) -> None:
+    support = {"head": "categorical", "num_atoms": 11, "v_min": -100.0, "v_max": 0.0}
+    train(tmp_path, epochs=1, model=support)
+
+    with pytest.raises(ValueError, match="holds no replay memory"):
+        resume(tmp_path, Renamed(**SMALL), **support)
+    with pytest.raises(ValueError, match=r"v_max is 0.0 in it, 100.0 here"):
+        resume(tmp_path, Experience(**SMALL), **{**support, "v_max": 100.0})
+    with pytest.raises(ValueError, match=r"seed is 0 in it, 3 here"):
+        resume(tmp_path, Experience(**SMALL, seed=3), **support)
+
+
+def test_checkpoint_that_is_tested_leaves_the_experience_alone(tmp_path: Path) -> None:
+    module, experience = train(tmp_path, epochs=1)
+    trainer = L.Trainer(accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False)
+    trainer.fit(module, experience)
+    steps, updates = experience.env_steps, module.updates
+    trainer.test(module, experience, ckpt_path=tmp_path / "last.ckpt", weights_only=True, verbose=False)
+
+    assert experience.env_steps == steps == 3 * SMALL["steps_per_epoch"]
+    assert module.updates == updates
 
 
 def test_checkpoint_holds_no_code(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -99,9 +101,24 @@ def greedy_actions(network: nn.Module, obs: NDArray[np.generic]) -> NDArray[np.i
         own: NDArray[np.int64] = network.greedy_actions(obs)  # type: ignore[operator] # nn.Module has any attribute
         return own
     device = next((parameter.device for parameter in network.parameters()), "cpu")
+    if obs.dtype == np.float64:
+        obs = obs.astype(np.float32)
     with torch.inference_mode():
         actions: Tensor = network(torch.from_numpy(obs).to(device)).argmax(dim=1)
     return actions.cpu().numpy()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put `network` into evaluation mode meanwhile, with each of its modules."""
+    training = [module for module in network.modules() if module.training] if network.training else []
+    if training:
+        network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def evaluate(
@@ -112,7 +129,7 @@ def evaluate(
     env_kwargs: dict[str, Any] | None = None,
     frame_stack: int | None = None,
 ) -> Evaluation:
-    """Play `episodes` greedy episodes together, episode i from `reset(seed=seed + i)`.
+    """Play `episodes` greedy episodes together, episode i from `reset(seed=seed + i)`, in evaluation mode.
 
     With `frame_stack` the network sees stacks of frames, (N, frame_stack, ...), the newest last, as Gymnasium's
     `FrameStackObservation` shows them.
@@ -134,7 +151,8 @@ def evaluate(
         count = min(MAX_SIDE_BY_SIDE, episodes - first)
         env = envs.make_vec(env_id, count, autoreset_mode=AutoresetMode.NEXT_STEP, **(env_kwargs or {}))
         try:
-            parts.append(_play_once(network, env, seed + first, frame_stack))
+            with evaluating(network):
+                parts.append(_play_once(network, env, seed + first, frame_stack))
         finally:
             env.close()
     return Evaluation(

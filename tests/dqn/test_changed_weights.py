@@ -57,14 +57,14 @@ CHANGES = [load_by_assignment, replace_a_layer, give_other_storage, hook_a_layer
 def test_network_that_is_changed_after_it_acted_acts(change: Callable[[DQN], None]) -> None:
     module = make()
     obs = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
-    before = module.act(obs)
+    before = module.greedy_actions(obs)
 
     change(module)
 
     with torch.no_grad():
         values: Tensor = module(torch.from_numpy(obs))
-    np.testing.assert_array_equal(module.act(obs), values.argmax(dim=1).numpy())
-    assert np.any(module.act(obs) != before)
+    np.testing.assert_array_equal(module.greedy_actions(obs), values.argmax(dim=1).numpy())
+    assert np.any(module.greedy_actions(obs) != before)
 
 
 @pytest.mark.parametrize("backend", ["rust", "torch"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from batches import Table, batch, gradient_of, linear_of, random_rounds, table_o
 from runs import train
 from torch import nn
 
-from acro import DQN, Batch, ReplayMemory
+from acro import DQN, Batch, ReplayMemory, evaluate
 from acro.dqn.optimizer import FlatAdam
 
 ONLINE = [[1.0, 2.0], [5.0, 3.0], [0.0, 7.0]]
@@ -185,8 +186,35 @@ def test_rust_acts_as_torch_does(rule: str) -> None:
         module.train(is_training)
         expected = module(obs).argmax(dim=1).numpy()
         assert np.array_equal(module.greedy_actions(obs.numpy()), expected)
-        assert module.act(obs[0].numpy()) == expected[0]
-        assert np.array_equal(module.act(obs.numpy()), expected)
+    assert module.act(obs[0].numpy()) == expected[0]
+    assert np.array_equal(module.act(obs.numpy()), expected)
+
+
+@pytest.mark.parametrize("settings", [{"average_updates": 50}, {"noisy": True}])
+def test_policy_acts_alike_while_training_and_after(settings: dict[str, Any]) -> None:
+    module = DQN(4, 2, (8, 8), **settings)
+    module.configure_optimizers()
+    module.learn(random_rounds(3)._replace(actions=torch.zeros(3, 16, dtype=torch.int64)))
+    module.q_network.train(mode=False)
+    modes = [part.training for part in module.modules()]
+    obs = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    before = module.act(obs), evaluate(module, "CartPole-v1", 3).returns
+
+    assert [part.training for part in module.modules()] == modes
+    module.eval()
+    assert np.array_equal(before[0], module.act(obs))
+    assert np.array_equal(before[1], evaluate(module, "CartPole-v1", 3).returns)
+
+
+def test_copy_of_a_module_that_was_trained_is_the_module_alone(tmp_path: Path) -> None:
+    module, _ = train(tmp_path, epochs=1)
+    assert module.trainer is not None
+
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        with pytest.raises(RuntimeError, match="not attached to a `Trainer`"):
+            _ = other.trainer
+        for left, right in zip(other.parameters(), module.parameters(), strict=True):
+            assert torch.equal(left, right)
 
 
 def test_training_under_the_trainer_is_training_outside_of_it(tmp_path: Path) -> None:
@@ -277,6 +305,16 @@ def test_dueling_values_are_the_state_value_plus_centred_advantages() -> None:
         ({"target_update_every": 0}, "target_update_every must be above 0, got 0"),
         ({"tau": 1.5}, "tau must be at most 1, a share of the online network, got 1.5"),
         ({"hidden": (64, 0)}, "hidden must be whole numbers of at least 1, got (64, 0)"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm must be above 0, got 0.0"),
+        ({"average_updates": 0.5}, "average_updates must be a whole number, got 0.5"),
+        (
+            {"optimizer": torch.optim.SGD, "learning_rate_end": 0.1, "learning_rate_decay_updates": 5},
+            "learning_rate_end=0.1 has no effect on an optimizer of your own; leave it out",
+        ),
+        (
+            {"optimizer": torch.optim.SGD, "cuda_graph": True},
+            "cuda_graph=True has no effect on an optimizer of your own; leave it out",
+        ),
         ({"loss": "l1"}, "loss must be one of ['huber', 'mse'], got 'l1'"),
         ({"learning_rate_end": 0.1}, "learning_rate_end=0.1 needs learning_rate_decay_updates of at least 1"),
     ],

@@ -187,6 +187,11 @@ class OwnZeroGrad(DQN):
         pass
 
 
+class OwnStart(DQN):
+    def on_train_start(self) -> None:
+        pass
+
+
 class OwnCallbacks(DQN):
     def configure_callbacks(self) -> Any:
         return []
@@ -197,6 +202,7 @@ class OwnCallbacks(DQN):
     [
         (ReturnsLoss, {}, "ReturnsLoss.training_step returned a loss, which is not used"),
         (OwnSetup, {}, r"OwnSetup overrides setup, which must call super\(\).setup"),
+        (OwnStart, {}, r"OwnStart overrides on_train_start, which must call super\(\).on_train_start"),
         (OwnZeroGrad, {}, "OwnZeroGrad overrides on_before_zero_grad, which is never called"),
         (OwnCallbacks, {"limit_train_batches": 1}, "limit_train_batches=1 would cut epochs short"),
         (OnPlateau, {}, "ReduceLROnPlateau is never given its metric"),

@@ -218,6 +218,28 @@ def test_what_is_not_finite_ends_collecting(where: str, value: float, mode: Auto
     assert len(collecting.memory) == 4
 
 
+@pytest.mark.parametrize("error", [KeyError, FloatingPointError, RuntimeError])
+def test_steps_that_failed_ahead_do_not_keep_processes_alive(error: type[Exception]) -> None:
+    class Failing:
+        num_envs = 1
+        is_closed = False
+
+        def start(self, *_: Any) -> None:
+            pass
+
+        def finish(self) -> None:
+            raise error
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    runner: Any = Failing()
+    collector = Collector(runner, ReplayMemory(4, (1,)))
+    collector.start_ahead(nn.Identity(), 0.0, 1)
+    collector.close()
+    assert runner.is_closed
+
+
 def test_large_finite_observations_are_no_error() -> None:
     check_finite(SyncVectorEnv([CartPoleEnv]), 0, np.full((1, 4), 1e30, dtype=np.float32), np.array([1e300]))
 

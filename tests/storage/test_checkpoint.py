@@ -16,6 +16,7 @@ from typing import Any
 
 import gymnasium
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +26,7 @@ from runs import differences, train
 from acro import DQN
 from acro.dqn.agent import load_agent
 from acro.storage.checkpoints import FORMAT_KEY, FORMAT_VERSION, DurableCheckpointIO, read_checkpoint
+from acro.storage.tensors import to_tensors
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     train(folder, epochs=1, data={"capacity": 40})
     return folder / "last.ckpt"
+
+
+def test_numpys_scalars_are_stored_as_pythons() -> None:
+    state = to_tensors({"a": np.float64(0.5), "b": [np.int64(3), np.bool_(True)], "c": 1})
+    assert state == {"a": 0.5, "b": [3, True], "c": 1}
+    assert [type(value) for value in (state["a"], *state["b"])] == [float, int, bool]
 
 
 def test_module_loads_from_a_checkpoint_without_an_environment(

@@ -79,7 +79,7 @@ class SweepFolder:
         draw_curves(groups, title, [self.path / "curves.png", self.path / "curves.svg"])
         best = best_of(groups)
         if best is not None:
-            # Without a seed: all seeds have these settings, and --seed_everything gives one.
+            # All its seeds have these settings; --seed_everything gives another one.
             with replacing(self.path / "best.yaml") as file:
                 file.write((best.finished[0].trial.run_folder / "config.yaml").read_bytes())
         write_report(

@@ -44,8 +44,9 @@ class ValueHead:
     outputs = None
 
     def __init__(self, loss: Literal["huber", "mse"] = "huber") -> None:
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {loss!r}")
         self.loss: Literal["huber", "mse"] = loss
-        self._loss = LOSSES[loss]
 
     def returns(self, outputs: Tensor) -> Tensor:
         """Return the outputs."""
@@ -61,7 +62,7 @@ class ValueHead:
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return each transition's loss (B,)."""
-        return self._loss(outputs, target, reduction="none")
+        return LOSSES[self.loss](outputs, target, reduction="none")
 
 
 class QuantileHead(nn.Module):

@@ -32,7 +32,7 @@ from acro.dqn.trainers import (
     check_optimizer,
     check_trainer,
 )
-from acro.evaluation import Episodes, Evaluation, evaluate
+from acro.evaluation import Episodes, Evaluation, evaluate, evaluating
 from acro.overrides import overridden
 from acro.replay import Batch
 from acro.storage.checkpoints import FORMAT_KEY, FORMAT_VERSION
@@ -51,6 +51,9 @@ class ExperienceSource(Protocol):
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
         """Set the priorities of the sampled transitions from their temporal-difference errors."""
+
+    def check_resumable(self, checkpoint: dict[str, Any]) -> None:
+        """Raise a ValueError if training cannot continue from `checkpoint`."""
 
 
 class DQN(Learner, L.LightningModule):
@@ -156,7 +159,8 @@ class DQN(Learner, L.LightningModule):
         if network is not None:
             check_network(network, example, num_actions, made_head.outputs)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which seeds GPUs too.
+            torch.default_generator.manual_seed(seed)
             super().__init__(
                 make_network(
                     shape,
@@ -198,17 +202,19 @@ class DQN(Learner, L.LightningModule):
         self._schedule: LambdaLR | None = None
         self._has_other_rate = False
         self._first_epoch = 0
-        self._is_set_up = self._is_loaded = False
+        self._is_set_up = self._is_loaded = self._is_started = False
         self._takes_rust()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the schedule, which cannot be pickled and is made with the optimizer."""
-        return {**super().__getstate__(), "_schedule": None}
+        """Leave out the Trainer, as Lightning does, and the schedule, which cannot be pickled and belongs to a run."""
+        return {**super().__getstate__(), "_trainer": None, "_schedule": None}
 
     def act(
         self, obs: ArrayLike, epsilon: float = 0.0, generator: np.random.Generator | None = None
     ) -> int | NDArray[np.int64]:
         """Return the greedy action of one observation as an int, or those of several (N, ...) as an array (N,).
+
+        They are those of the policy that is evaluated, also while training: the averaged weights if there are any.
 
         Args:
             obs: One observation of the network's shape, or several.
@@ -234,7 +240,8 @@ class DQN(Learner, L.LightningModule):
             given, rows = rows, rows.astype(dtype)
             if not np.array_equal(given, rows):
                 raise ValueError(f"obs must have values of {dtype}, got {reprlib.repr(obs)}")
-        actions = self.greedy_actions(rows)
+        with evaluating(self):
+            actions = self.greedy_actions(rows)
         if epsilon > 0.0:
             generator = generator or np.random.default_rng()
             explores = generator.random(len(actions)) < epsilon
@@ -263,7 +270,7 @@ class DQN(Learner, L.LightningModule):
         check_trainer(self.trainer)
         sizes = {name: self.hparams[name] for name in ("observation_size", "num_actions", "observation_dtype")}
         check_observations(self._experience, self.q_network, **sizes, observation_shape=self.observation_shape)
-        self._is_set_up = True
+        self._is_set_up, self._is_started = True, False
         is_own = not isinstance(self.q_network, (QNetwork, ConvQNetwork))
         if unused := [name for name in ("noisy", "dueling", "layer_norm") if is_own and self.hparams[name]]:
             logger.info("%s: no effect on a network of your own", ", ".join(unused))
@@ -305,6 +312,7 @@ class DQN(Learner, L.LightningModule):
 
     def on_train_start(self) -> None:
         """Use the Trainer's optimizer; give it the learning rate of this module if the checkpoint's was another."""
+        self._is_started = True
         self._adopt_optimizer()
         self._first_epoch = 0 if self.trainer.ckpt_path else self.current_epoch
         if self._has_other_rate and isinstance(self.optimizer, FlatAdam):
@@ -330,7 +338,8 @@ class DQN(Learner, L.LightningModule):
         Raises:
             FloatingPointError: The temporal-difference errors are not finite.
         """
-        check_hooks_were_called(self, {"setup": self._is_set_up, "on_load_checkpoint": self._is_loaded})
+        called = {"setup": self._is_set_up, "on_load_checkpoint": self._is_loaded, "on_train_start": self._is_started}
+        check_hooks_were_called(self, called)
         number = self.trainer.fit_loop.epoch_loop.batch_idx
         if number == 0:
             # Layers may have been replaced since the last epoch.
@@ -419,8 +428,9 @@ class DQN(Learner, L.LightningModule):
 
     @property
     def _experience(self) -> ExperienceSource | None:
-        """The Trainer's data module; None if batches come from a plain loader."""
-        return getattr(self.trainer, "datamodule", None)
+        """The Trainer's `Experience`; None if batches come from anything else."""
+        found = getattr(self.trainer, "datamodule", None)
+        return found if hasattr(found, "update_priorities") else None
 
     # ---- checkpoints
 
@@ -435,7 +445,7 @@ class DQN(Learner, L.LightningModule):
         Raises:
             ValueError: The checkpoint's network has other sizes.
         """
-        check_same_network(checkpoint["hyper_parameters"], self.hparams)
+        check_same_network(checkpoint.get("hyper_parameters", {}), self.hparams)
 
     def check_head(self, saved: dict[str, Any]) -> None:
         """Check that a checkpoint was `saved` with the same class of head: to another, the weights mean something else.
@@ -460,10 +470,10 @@ class DQN(Learner, L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Load the counters.
+        """Load the counters; when training is resumed, check first that it can go on from there.
 
         Raises:
-            ValueError: The checkpoint has another head, or no optimizer state.
+            ValueError: The checkpoint has another head or network, no optimizer state, or is of another Experience.
         """
         if len(states := checkpoint.get("optimizer_states", [None])) != 1:
             # Lightning would continue with a new optimizer.
@@ -475,9 +485,15 @@ class DQN(Learner, L.LightningModule):
             )
         counters = checkpoint["dqn"]
         self.check_head(counters)
+        self._is_loaded = True
+        if self._trainer is None or self._trainer.state.fn != "fit":
+            # Only the weights are loaded.
+            return
+        self.check_resumable(checkpoint)
+        if self._experience is not None:
+            self._experience.check_resumable(checkpoint)
         saved = checkpoint.get("hyper_parameters", {})
         names = ("learning_rate", "learning_rate_end", "learning_rate_decay_updates")
         self._has_other_rate = any(saved.get(name, self.hparams[name]) != self.hparams[name] for name in names)
-        self._is_loaded = True
         self.updates = counters["updates"]
         self._td_error_sum, self._rounds_since_log = counters["td_error_sum"], counters["rounds"]

@@ -35,7 +35,12 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ValueError: A setting is out of its range, or does not fit another one.
         TypeError: `optimizer` or `head` has the wrong type.
     """
-    optional = [name for name in ("average_updates", "munchausen_temperature") if settings[name] is not None]
+    optional = [
+        name for name in ("average_updates", "munchausen_temperature", "max_grad_norm") if settings[name] is not None
+    ]
+    for name in ("target_update_every", *(["average_updates"] if "average_updates" in optional else [])):
+        if not isinstance(settings[name], Integral):
+            raise ValueError(f"{name} must be a whole number, got {settings[name]!r}")
     for name in ("observation_size", "num_actions", "learning_rate", "target_update_every", "tau", *optional):
         if not settings[name] > 0:
             raise ValueError(f"{name} must be above 0, got {settings[name]}")
@@ -54,6 +59,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     optimizer, head = settings["optimizer"], settings["head"]
     if optimizer is not None and not callable(optimizer):
         raise TypeError(f"optimizer must be called with parameters, such as torch.optim.AdamW, got {optimizer!r}")
+    if optimizer is not None:
+        for name, unset in {"learning_rate_end": None, "cuda_graph": False}.items():
+            if settings[name] != unset:
+                raise ValueError(f"{name}={settings[name]} has no effect on an optimizer of your own; leave it out")
     if not isinstance(head, str) and (isinstance(head, type) or not hasattr(head, "losses")):
         raise TypeError(f"head must be value, quantile, categorical or a Head of your own, got {head!r}")
 
@@ -68,8 +77,9 @@ def check_same_network(found: Mapping[str, Any], here: Mapping[str, Any]) -> Non
     # A checkpoint that lacks a setting was made with its default.
     pairs = {name: (found.get(name, here.get(name)), here.get(name)) for name in names}
     differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
-    if (found["average_updates"] is None) != (here["average_updates"] is None):
-        differing.append(f"average_updates is {found['average_updates']} in it, {here['average_updates']} here")
+    its, own = (settings.get("average_updates", here.get("average_updates")) for settings in (found, here))
+    if (its is None) != (own is None):
+        differing.append(f"average_updates is {its} in it, {own} here")
     if differing:
         raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")
 

@@ -128,7 +128,8 @@ class Collector:
     def close(self) -> None:
         """Stop the runner's processes; steps that were taken ahead are kept."""
         if self._is_ahead:
-            with contextlib.suppress(RuntimeError, ValueError):  # An environment's error has been raised before.
+            # An environment's error, of any kind, has been raised before.
+            with contextlib.suppress(Exception):
                 self._finished()
         self.runner.close()
 

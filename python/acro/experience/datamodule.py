@@ -224,11 +224,6 @@ class Experience(L.LightningDataModule):
         return int(self.action_space.n)
 
     @property
-    def step_limit(self) -> float:
-        """The time limit of an episode, in steps; infinity if there is none."""
-        return self._step_limit
-
-    @property
     def env_steps(self) -> int:
         """Environment steps taken so far, of all environments together."""
         return self._collecting.env_steps
@@ -243,7 +238,9 @@ class Experience(L.LightningDataModule):
     @property
     def return_range(self) -> tuple[float, float] | None:
         """The least and the largest discounted return of an episode; None if the rewards' range is not known."""
-        rewards = (-1.0, 1.0) if self.clip_rewards else self.reward_range or known_reward_range(self.env_id)
+        # An environment's other arguments may change its rewards.
+        known = None if self.env_kwargs.keys() - {"max_episode_steps"} else known_reward_range(self.env_id)
+        rewards = (-1.0, 1.0) if self.clip_rewards else self.reward_range or known
         return None if rewards is None else return_range(rewards, self.gamma, self._step_limit)
 
     def metrics(self) -> dict[str, float]:
@@ -432,7 +429,8 @@ class Experience(L.LightningDataModule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`; outside of training nothing is loaded."""
-        if self.collector is None:
+        trainer: L.Trainer | None = self.trainer
+        if self.collector is None or (trainer is not None and trainer.state.fn != "fit"):
             return
         check_same_settings(state["settings"], self.hparams)
         collector = to_arrays(state["collector"])

@@ -147,7 +147,8 @@ class RayRunner:
     def close(self) -> None:
         """Stop the collectors, and Ray if it was started for them; the next steps start them again from here."""
         if self._actors and self._policy is not None:
-            with contextlib.suppress(RuntimeError, ValueError):  # An environment's error has been raised before.
+            # An environment's error, of any kind, has been raised before.
+            with contextlib.suppress(Exception):
                 self._keep(copy.deepcopy(self._current_states()))
         while self._actors:
             self._ray.kill(self._actors.pop())

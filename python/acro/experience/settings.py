@@ -33,8 +33,9 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """
     optional = [name for name in ("frame_stack", "n_step_end") if settings[name] is not None]
     duration = [] if settings["n_step_end"] is None else ["n_step_decay_steps"]
+    durations = ("learning_starts_steps", "epsilon_decay_steps", "beta_steps")
     counts = ("num_envs", "capacity", "batch_size", "n_step", "eval_episodes", *optional, *duration)
-    for name in (*counts, "steps_per_round", "steps_per_epoch", "seed"):
+    for name in (*counts, *durations, "steps_per_round", "steps_per_epoch", "seed"):
         if not isinstance(settings[name], Integral):
             raise ValueError(f"{name} must be a whole number, got {settings[name]!r}")
     for name in counts:
@@ -44,7 +45,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"seed must be at least 0, got {settings['seed']}")
     if settings["capacity"] < settings["num_envs"]:
         raise ValueError(f"capacity must be at least num_envs={settings['num_envs']}, got {settings['capacity']}")
-    for name in ("updates_per_step", "learning_starts_steps"):
+    for name in ("updates_per_step", *durations):
         if not settings[name] >= 0:
             raise ValueError(f"{name} must be at least 0, got {settings[name]}")
     for name in ("gamma", "epsilon_start", "epsilon_end"):

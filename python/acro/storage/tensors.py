@@ -9,13 +9,15 @@ import torch
 
 
 def to_tensors(state: Any) -> Any:
-    """Return `state` with every array as a tensor that shares its memory.
+    """Return `state` with every array as a tensor that shares its memory, and NumPy's scalars as Python's.
 
     A file of tensors and plain values loads with `torch.load(..., weights_only=True)`, which refuses arrays.
     """
     if isinstance(state, np.ndarray):
         # Empty arrays may share an address, and torch.save refuses an address with two dtypes.
         return torch.from_numpy(state if state.size else np.empty_like(state))
+    if isinstance(state, np.generic):
+        return state.item()
     if isinstance(state, dict):
         return {key: to_tensors(value) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
