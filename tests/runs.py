@@ -54,6 +54,7 @@ def train(
     seed: int = 0,
     data: dict[str, Any] | None = None,
     model: dict[str, Any] | None = None,
+    kind: type[DQN] = DQN,
     **trainer_kwargs: Any,
 ) -> tuple[DQN, Experience]:
     """Train a small agent, saving `folder/last.ckpt`; continue from it with `resume`."""
@@ -61,7 +62,7 @@ def train(
     L.seed_everything(seed, verbose=False)
     experience = Experience(env_id, **{"seed": seed, **SMALL, **(data or {})})
     module_kwargs = {"hidden": (16, 16), "target_update_every": 7, **(model or {})}
-    module = DQN(experience.observation_size, experience.num_actions, **module_kwargs)
+    module = kind(experience.observation_size, experience.num_actions, **module_kwargs)
     last = folder / "last.ckpt"
     stop = () if stop_after is None else (StopAfter(stop_after),)
     trainer = L.Trainer(

@@ -300,6 +300,17 @@ def test_trainers_own_switches_work(argument: str, tmp_path: Path, capsys: pytes
     assert capsys.readouterr().out.startswith("eval: mean ")
 
 
+def test_dry_run_leaves_no_files(straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"--trainer.default_root_dir={tmp_path}", "--trainer.fast_dev_run=true") == 0
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+    folder = tmp_path / "acrobot" / "version_0"
+    shutil.copytree(straight, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert run(f"--trainer.default_root_dir={tmp_path}", "--trainer.fast_dev_run=true", "--ckpt_path=last") == 2
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_run_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert run(f"--trainer.default_root_dir={tmp_path / 'file'}") == 2

@@ -9,10 +9,12 @@ from typing import Any
 import lightning as L
 import pytest
 from PIL import Image
-from runs import SMALL, train
+from runs import SMALL, last_checkpoint, train
 
+from acro import DQN, Batch
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.metrics_csv import MetricsCSV
+from acro.cli.parser import env_steps_of, rounds_of
 
 ENV: dict[str, Any] = {"env_id": "CartPole-v1"}
 
@@ -38,6 +40,30 @@ def test_points_are_the_evaluations_that_were_logged(tmp_path: Path) -> None:
     assert [list(point) for point in curve.points] == [pytest.approx(row, rel=1e-6) for row in logged]
     assert curve.evaluations == [(point.step, point.mean) for point in curve.points]
     assert [step for step, _ in curve.evaluations] == [SMALL["steps_per_epoch"] * epoch for epoch in (1, 2, 3)]
+
+
+class Logs(DQN):
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> None:
+        super().training_step(batch, batch_idx)
+        self.log("mine", float(self.updates))
+
+
+def test_rows_that_a_subclass_logs_are_there_once_after_a_resume(tmp_path: Path) -> None:
+    def rows(name: str, stops: list[int | None]) -> list[dict[str, str]]:
+        resumed: tuple[int | None, int] = (None, 0)
+        for stop in stops:
+            logger = MetricsCSV(tmp_path, name, "version_0", resume_step=resumed[0], resume_round=resumed[1])
+            (tmp_path / name).mkdir(exist_ok=True)
+            settings: dict[str, Any] = {"epochs": 3, "logger": logger, "log_every_n_steps": 1, "kind": Logs, **ENV}
+            train(tmp_path / name, resume=resumed[0] is not None, stop_after=stop, **settings)
+            checkpoint = last_checkpoint(tmp_path / name)
+            resumed = (env_steps_of(checkpoint), rounds_of(checkpoint))
+        with (tmp_path / name / "version_0" / "metrics.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    straight, stopped = rows("straight", [None]), rows("stopped", [13, None])
+    assert [row["step"] for row in stopped] == [row["step"] for row in straight]
+    assert [row["mine"] for row in stopped] == [row["mine"] for row in straight]
 
 
 def test_resumed_run_draws_the_curve_of_an_uninterrupted_one(tmp_path: Path) -> None:

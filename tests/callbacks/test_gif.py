@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from runs import differences, last_checkpoint, train
 
-from acro import evaluate
+from acro import DQN, Experience, evaluate
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif, choose_episodes
 from acro.drawing.episodes import render_episodes
@@ -104,6 +104,15 @@ def test_testing_draws_the_median_of_the_held_out_episodes(tmp_path: Path) -> No
     caption = "held out: median of 3"
     render_episodes(episodes, evaluation, [evaluation.median_episode], tmp_path / "same.gif", caption=caption)
     assert (tmp_path / "final.gif").read_bytes() == (tmp_path / "same.gif").read_bytes()
+
+
+def test_testing_without_training_draws_too(tmp_path: Path) -> None:
+    experience = Experience("CartPole-v1", eval_episodes=2)
+    module = DQN(experience.observation_size, experience.num_actions)
+    trainer = L.Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, callbacks=[RenderGif()])
+    trainer.test(module, experience, verbose=False)
+
+    assert (tmp_path / "final.gif").is_file()
 
 
 def test_training_ends_with_the_same_weights_and_random_states(tmp_path: Path) -> None:

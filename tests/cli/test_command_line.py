@@ -93,7 +93,7 @@ def test_help_has_the_defaults_of_the_classes(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "error: --config: the file has no settings by name; it must be YAML such as a run's config.yaml"),
+        ("[1, 2]", "error: --config: the file has no settings by name; it must be YAML such as a run's config.yaml"),
         (
             "data: {capacty: 5}",
             "a configuration file has data.capacty, which is no setting; did you mean --data.capacity?",
@@ -141,6 +141,8 @@ def test_mistake_in_a_configuration_file_says_what_would_be_right(
         (["--trainer.gradient_clip_val=1"], "use model.max_grad_norm"),
         (["--trainer.accumulate_grad_batches=2"], "model.max_grad_norm"),
         (["--trainer.max_steps=5"], "max_steps=5 would count rounds: bound the run by max_epochs"),
+        (["--trainer.limit_test_batches=0"], "would leave out the result: use --data.eval_episodes"),
+        (["--torch_threads=0"], "error: --torch_threads must be at least 1, got 0"),
         (["--trainer.barebones=true"], "error: --trainer.barebones leaves out the files that a run is made of"),
     ],
 )

@@ -136,6 +136,12 @@ def test_own_code_continues_with_trust(
 
 
 def test_seeds_of_one_experiment_have_the_same_settings() -> None:
-    config = {"seed_everything": 3, "preset": "acrobot", "model": {"tau": 1.0}, "trainer": {"default_root_dir": "a"}}
+    config = {
+        "seed_everything": 3,
+        "preset": "acrobot",
+        "model": {"tau": 1.0},
+        "data": {"collectors": 2},
+        "trainer": {"default_root_dir": "a", "enable_checkpointing": False},
+    }
 
     assert comparable_settings(config) == {"model.tau": 1.0}

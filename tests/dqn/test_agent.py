@@ -117,6 +117,15 @@ def test_network_of_ones_own_is_given(tmp_path: Path) -> None:
         acro.load_agent(tmp_path / "last.ckpt")
 
 
+def test_agent_of_a_subclass_with_more_arguments_says_how_it_is_loaded(run: Path, tmp_path: Path) -> None:
+    content = torch.load(run / "last.ckpt", weights_only=True)
+    content["hyper_parameters"]["beta"] = 0.5
+    torch.save(content, tmp_path / "own.ckpt")
+
+    with pytest.raises(ValueError, match=r"is of a subclass of DQN with beta; load it by that class's load_from_check"):
+        acro.load_agent(tmp_path / "own.ckpt")
+
+
 def test_loaded_module_acts_at_once(run: Path) -> None:
     module = DQN.load_from_checkpoint(run / "checkpoints" / "last.ckpt")
 

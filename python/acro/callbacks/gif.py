@@ -98,7 +98,8 @@ class RenderGif(L.Callback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the episode of a test."""
-        evaluation, step = evaluation_of(pl_module), experience_of(trainer).env_steps
+        experience, evaluation = experience_of(trainer), evaluation_of(pl_module)
+        step = 0 if experience.collector is None else experience.env_steps
         chosen = "median" if self.episodes == 1 else "worst to best"
         caption = f"held out: {chosen} of {len(evaluation.returns)}"
         self._draw_evaluation(trainer, "final", "final.gif", step, evaluation, caption)

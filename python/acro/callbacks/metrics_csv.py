@@ -23,19 +23,22 @@ class MetricsCSV(CSVLogger):
         save_dir: The root folder; the file is `<save_dir>/<name>/<version>/metrics.csv`.
         name: The run's name.
         version: The run's version.
-        resume_step: Keep the file's rows up to this environment step; None starts a new file.
+        resume_step: Keep the file's evaluations up to this environment step; None starts a new file.
+        resume_round: Keep its other rows, which a subclass's `training_step` has logged, before this round.
     """
 
-    def __init__(self, save_dir: str | Path, name: str, version: str, *, resume_step: int | None = None) -> None:
+    def __init__(
+        self, save_dir: str | Path, name: str, version: str, *, resume_step: int | None = None, resume_round: int = 0
+    ) -> None:
         super().__init__(save_dir, name=name, version=version)
-        self._resume_step = resume_step
+        self._resume_step, self._resume_round = resume_step, resume_round
         self._rows: _Rows | None = None
 
     @property
     def experiment(self) -> Any:
         """The rows of the file; CSVLogger's own writer would delete them."""
         if self._rows is None:
-            self._rows = _Rows(Path(self.log_dir) / "metrics.csv", self._resume_step)
+            self._rows = _Rows(Path(self.log_dir) / "metrics.csv", self._resume_step, self._resume_round)
         return self._rows
 
     def save(self) -> None:
@@ -44,13 +47,17 @@ class MetricsCSV(CSVLogger):
 
 
 class _Rows:
-    def __init__(self, path: Path, resume_step: int | None) -> None:
+    def __init__(self, path: Path, resume_step: int | None, resume_round: int) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
         self._changed = False
         if resume_step is not None and path.exists():
             with path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_step]
+                self.rows = [
+                    row
+                    for row in csv.DictReader(file)
+                    if (int(row["step"]) <= resume_step if row.get("eval/return") else int(row["step"]) < resume_round)
+                ]
             self._changed = True
 
     def log_metrics(self, metrics: dict[str, float], step: int | None) -> None:

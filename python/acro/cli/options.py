@@ -94,7 +94,9 @@ def asked_files(argv: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
     parser.add_argument("--preset", action="append", default=[])
     parser.add_argument("-c", "--config", action="append", default=[])
     given = parser.parse_known_args(argv)[0]
-    return given.preset, [yaml.safe_load(Path(path).read_text()) or {} for path in given.config]
+    files = [yaml.safe_load(Path(path).read_text()) or {} for path in given.config]
+    # What is no mapping is refused when it is parsed.
+    return given.preset, [file for file in files if isinstance(file, dict)]
 
 
 def _switch(name: str, help: str) -> Option:  # noqa: A002 - as argparse calls it

@@ -200,7 +200,9 @@ class FitCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Set torch's threads; leave options for resuming out of the saved configuration."""
-        torch.set_num_threads(self.config["torch_threads"])
+        if (threads := self.config["torch_threads"]) < 1:
+            raise ValueError(f"--torch_threads must be at least 1, got {threads}")
+        torch.set_num_threads(threads)
         self.config["ckpt_path"] = None
         self.config["trust_config"] = self.config["debug"] = False
         # By position: jsonargparse 4.49 gave the third argument, which leaves None out, another name.
@@ -245,6 +247,10 @@ class FitCLI(LightningCLI):
         given = self.config_init["trainer"]
         if given["barebones"]:
             raise ValueError("--trainer.barebones leaves out the files that a run is made of: use it from Python")
+        if given["fast_dev_run"] and self.checkpoint is not None:
+            raise ValueError("--trainer.fast_dev_run tries a new run out and leaves no files: leave --ckpt_path out")
+        if given["limit_test_batches"] is not None:
+            raise ValueError("--trainer.limit_test_batches would leave out the result: use --data.eval_episodes")
         given["callbacks"] = [*_listed(given["callbacks"]), *self._callbacks()]
         given["default_root_dir"] = str(self.run.folder)
         given["plugins"] = [*_listed(given["plugins"]), DurableCheckpointIO()]
@@ -259,7 +265,8 @@ class FitCLI(LightningCLI):
         """Return the logger of `metrics.csv` first, since the Trainer uses its folder, then the others."""
         root, name, version = self.run.root, self.run.name, self.run.version
         resumed_step = None if self.checkpoint is None else env_steps_of(self.checkpoint)
-        metrics = MetricsCSV(root, name, version, resume_step=resumed_step)
+        rounds = 0 if self.checkpoint is None else rounds_of(self.checkpoint)
+        metrics = MetricsCSV(root, name, version, resume_step=resumed_step, resume_round=rounds)
         if given is False:
             return [metrics]
         if given not in (None, True):
@@ -272,7 +279,7 @@ class FitCLI(LightningCLI):
         given = self.config_init["trainer"]
         shown: list[L.Callback] = [] if given["enable_progress_bar"] is False else [TrainingProgress()]
         shown += [self.curve, *([RenderGif()] if self.config["gif"] else []), self.interrupts]
-        if given["enable_checkpointing"] is False:
+        if given["enable_checkpointing"] is False or given["fast_dev_run"]:
             return shown
         config = SaveConfig(self.run.config, self.config_text)
         # `SaveBest` before `SaveLast`, whose checkpoint has the best mean in it.
@@ -294,6 +301,12 @@ def env_steps_of(checkpoint: dict[str, Any]) -> int:
     """Return the environment steps in `checkpoint`; 0 if it has no `Experience`."""
     experience = checkpoint.get(Experience.__qualname__)
     return 0 if experience is None else int(experience["collector"]["env_steps"])
+
+
+def rounds_of(checkpoint: dict[str, Any]) -> int:
+    """Return the rounds in `checkpoint`, by which Lightning numbers what `training_step` logs."""
+    loop = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.state_dict", {})
+    return int(loop.get("_batches_that_stepped", 0))
 
 
 def _listed(given: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from acro.callbacks.run import is_dry_run
 from acro.cli.runs import comparable_settings
 from acro.cli.versions import versions
 from acro.envs.facts import reward_threshold
@@ -43,11 +44,14 @@ def play_held_out(cli: FitCLI, seconds: float) -> str:
     facts = {"env_id": str(experience.env_id), "steps": experience.env_steps, "seconds": seconds}
     facts |= {"solved_return": threshold, "solved_step": step}
     facts["at_limit"] = int(evaluation.truncated.sum())
+    line = f"{describe(evaluation)}{describe_solved(threshold, step)}"
+    if is_dry_run(cli.trainer):
+        return line
     try:
         write_result(run.result, evaluation, yaml.safe_load(cli.config_text), **facts)
     except OSError as error:
         logger.warning("cannot write %s: %s", run.result, error)
-    return f"{describe(evaluation)}{describe_solved(threshold, step)}; {run.folder}"
+    return f"{line}; {run.folder}"
 
 
 def describe(evaluation: Evaluation) -> str:

@@ -20,6 +20,7 @@ _LOCK = ".lock"
 # The seed, and settings that do not change what a run computes: runs of one experiment may differ in them.
 _INCOMPARABLE = {
     "ckpt_path",
+    "data.collectors",
     "config",
     "debug",
     "gif",
@@ -30,8 +31,12 @@ _INCOMPARABLE = {
     "trust_config",
     "trainer.callbacks",
     "trainer.default_root_dir",
+    "trainer.enable_checkpointing",
+    "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
     "trainer.logger",
+    "trainer.profiler",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import os
 from dataclasses import dataclass
@@ -88,6 +89,11 @@ def load_agent(
             raise ValueError(f"{path} is not a checkpoint of a DQN trained on an Experience: it has no {name}")
     settings = {**checkpoint["hyper_parameters"], **({} if head is None else {"head": head})}
     trained_in = checkpoint["datamodule_hyper_parameters"]
+    if foreign := settings.keys() - inspect.signature(DQN).parameters.keys():
+        raise ValueError(
+            f"{path} is of a subclass of DQN with {', '.join(sorted(foreign))}; load it by that class's "
+            "load_from_checkpoint"
+        )
     own = _make_network(network) if isinstance(network, str) else network
     try:
         if own is None:

@@ -26,13 +26,33 @@ def why_not_rust(learner: Learner) -> str | None:
     """Return why Rust cannot make the updates of `learner`; None if it can."""
     if own := overridden(learner, Learner, _REPLACED):
         return f"{type(learner).__name__} overrides {', '.join(own)}"
-    if type(learner.head) not in MEAN_HEADS:
-        return f"the head is a {type(learner.head).__name__}, neither a ValueHead nor a QuantileHead"
+    kind = type(learner.head)
+    if kind not in MEAN_HEADS:
+        return f"the head is a {kind.__name__}, neither a ValueHead nor a QuantileHead"
+    if _has_other_head(learner):
+        return "a method of the head was replaced"
     if learner.munchausen_temperature is not None:
         return "munchausen_temperature is set"
     if not all(parameter.requires_grad for parameter in learner.q_network.parameters()):
         return "parameters of the network are frozen"
+    if _have_hooks(learner.q_network):
+        return "parameters of the network have hooks"
+    for name in ("target_network", "averaged_network"):
+        network = getattr(learner, name)
+        if network is not None and (reason := why_not_network(network)) is not None:
+            return f"{reason}, in the {name}"
     return why_not_network(learner.q_network)
+
+
+def _has_other_head(learner: Learner) -> bool:
+    return bool(overridden(learner.head, type(learner.head), ("returns", "means", "target", "losses")))
+
+
+def _have_hooks(network: nn.Module) -> bool:
+    return any(
+        parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+        for parameter in network.parameters()
+    )
 
 
 class FlatFollower:
@@ -58,7 +78,8 @@ class RustUpdates:
         self._learner = learner
         self._optimizer = optimizer
         self._network = make_network(learner.q_network)
-        self._layers = Layers(learner.q_network)
+        networks = (learner.q_network, learner.target_network, learner.averaged_network)
+        self._layers = [Layers(network) for network in networks if network is not None]
         # In the same order as the online network's, so that an update of the target is one pass.
         self._target = FlatFollower(learner.target_network)
         self._average = None if learner.averaged_network is None else FlatFollower(learner.averaged_network)
@@ -67,9 +88,14 @@ class RustUpdates:
         """Make the updates of `batch` and return the errors (M, B); None if Rust cannot make them now."""
         (group,) = self._optimizer.param_groups
         # Rust's Adam has neither.
-        if group["weight_decay"] or group["maximize"] or not self._layers.are_unchanged():
+        if group["weight_decay"] or group["maximize"] or not all(layers.are_unchanged() for layers in self._layers):
             return None
         if not all(parameter.requires_grad for parameter in self._optimizer.parameters):
+            return None
+        optimizer: Any = self._optimizer
+        if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+            return None
+        if _have_hooks(self._learner.q_network) or _has_other_head(self._learner):
             return None
         average = None if self._average is None else self._average.network
         if (self._learner.target_network, self._learner.averaged_network) != (self._target.network, average):

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from typing import cast
 
 import lightning as L
-from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -19,6 +24,7 @@ from acro.overrides import overridden
 _REFUSED_CALLBACKS = {
     StochasticWeightAveraging: "its average is neither evaluated nor saved; EMAWeightAveraging's is both",
     LearningRateFinder: "it reads the loss that training_step returns, and here it returns none; search with Optuna",
+    BaseFinetuning: "it adds parameters to the optimizer; freeze and unfreeze them in configure_optimizers of your own",
     BatchSizeFinder: "it looks for what fits in memory, not for what learns; choose data.batch_size yourself",
 }
 
