@@ -81,7 +81,7 @@ def train(preset: str, epochs: int, seeds: Sequence[int], jobs: int, root: Path)
 
 def _played(outcome: Outcome, experience: Experience, episodes: int) -> Outcome:
     """Return the outcome with the returns of another number of held-out episodes."""
-    module = load_agent(outcome.trial.run_folder).module
+    module = load_agent(outcome.trial.run.folder).module
     own = Experience(**{**experience.hparams, "seed": outcome.trial.seed})
     found = evaluate(module, *own.held_out_episodes()._replace(episodes=episodes))
     return replace(

@@ -15,6 +15,7 @@ from acro.cli.runs import comparable_settings
 from acro.drawing.curves import CurvePoint, check_picture, draw_run, draw_runs, read_run, save_figure
 from acro.envs.facts import reward_threshold
 from acro.storage.files import check_writable
+from acro.storage.run_folder import RunFolder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,7 +95,7 @@ def _draw(runs: Mapping[Path, list[CurvePoint]], by: Sequence[str], out: Path) -
 def _settings(folder: Path) -> dict[str, Any]:
     """Return a run's settings by dotted name; none if its config.yaml is missing or damaged."""
     try:
-        return comparable_settings(yaml.safe_load((folder / "config.yaml").read_text()))
+        return comparable_settings(yaml.safe_load(RunFolder(folder).config.read_text()))
     except (OSError, AttributeError, UnicodeDecodeError, yaml.YAMLError):
         return {}
 

@@ -44,7 +44,7 @@ def _sweep(argv: list[str]) -> int:
     checked = _check(study)
     plain = folder_name(checked["name"] or checked["preset"] or checked["data"]["env_id"])
     root = Path(checked["trainer"]["default_root_dir"]).resolve()
-    run = Run.new(root, f"{plain}-sweep") if is_new else Run.of_folder(arguments.resume.resolve())
+    run = Run.new(root, f"{plain}-sweep") if is_new else Run(arguments.resume.resolve())
     lock = run.lock()
     try:
         make = SweepFolder.new if is_new else SweepFolder
@@ -54,21 +54,21 @@ def _sweep(argv: list[str]) -> int:
 
 
 def _resumed_study(arguments: argparse.Namespace, rest: Sequence[str]) -> Study:
-    from acro.cli.study import read_study
+    from acro.cli.study import STUDY, read_study
     from acro.cli.trust import check_trust
 
     given = [f"--{name}" for name in ("seeds", "grid", "search", "trials", "asha", "sweep") if getattr(arguments, name)]
     if given or rest:
         raise ValueError(f"{(given or rest)[0]} cannot change a sweep that has begun; --resume takes it as it is")
-    if not (arguments.resume / "study.yaml").is_file():
-        raise FileNotFoundError(f"--resume {arguments.resume}: no sweep is there, it has no study.yaml")
-    study = read_study(arguments.resume.resolve() / "study.yaml")
+    if not (arguments.resume / STUDY).is_file():
+        raise FileNotFoundError(f"--resume {arguments.resume}: no sweep is there, it has no {STUDY}")
+    study = read_study(arguments.resume.resolve() / STUDY)
     if not arguments.trust_config:
         if "config" in study.settings:
             check_trust(Path(study.settings["config"]))
         if (found := study.foreign_name()) is not None:
             raise ValueError(
-                f"{arguments.resume / 'study.yaml'} names {found[1]!r} in {found[0]}, which would be imported or read; "
+                f"{arguments.resume / STUDY} names {found[1]!r} in {found[0]}, which would be imported or read; "
                 "if you trust that file, continue with --trust_config"
             )
     return study
@@ -94,8 +94,8 @@ def _train_and_tell(arguments: argparse.Namespace, folder: SweepFolder, checked:
     groups = folder.groups()
     for outcome in [outcome for group in groups for outcome in group.outcomes if outcome.state == "failed"]:
         trial = outcome.trial
-        last = trial.error.read_text().strip().splitlines()[-1]
-        print(f"failed: {trial.group}, seed {trial.seed}: {last} ({trial.error})", file=sys.stderr)
+        last = trial.run.error.read_text().strip().splitlines()[-1]
+        print(f"failed: {trial.group}, seed {trial.seed}: {last} ({trial.run.error})", file=sys.stderr)
     print(folder.path / "report.html", flush=True)
     if stopped is not None:
         print(f"stopped; continue with: python -m acro.sweep --resume {shlex.quote(str(folder.path))}", file=sys.stderr)
@@ -118,7 +118,7 @@ def _train(jobs: int | None, folder: SweepFolder, checked: dict[str, Any]) -> si
         "early": Early(checked["trainer"]["max_epochs"] * epoch, epoch) if study.asha else None,
     }
     table = TrialTable(trials)
-    left = [trial for trial in trials if not (trial.result.is_file() or trial.pruned.is_file())]
+    left = [trial for trial in trials if not (trial.run.result.is_file() or trial.run.stopped_early.is_file())]
     stopped = run_grid(left, run_trial, table, **how) if left else None
     begun = folder.groups() if study.search else []
     if stopped is None and len(begun) < study.trials and study.search:

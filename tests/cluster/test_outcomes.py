@@ -91,13 +91,11 @@ def test_results_have_a_row_for_each_trial(tmp_path: Path) -> None:
 
 def test_outcome_is_read_from_a_runs_folder(tmp_path: Path) -> None:
     trial = make_trial(tmp_path)
-    trial.run_folder.mkdir(parents=True)
-    (trial.run_folder / "metrics.csv").write_text(
-        "step,eval/return,eval/return_p10,eval/return_p90\n128,1.0,0.0,2.0\n256,4.0,3.0,5.0\n"
-    )
+    trial.run.folder.mkdir(parents=True)
+    trial.run.metrics.write_text("step,eval/return,eval/return_p10,eval/return_p90\n128,1.0,0.0,2.0\n256,4.0,3.0,5.0\n")
     assert read_outcome(trial, []).state == "unfinished"
     result = {"env_id": "CartPole-v1", "mean": 4.0, "median": 4.0, "worst": 3.0, "at_limit": 0}
-    trial.result.write_text(json.dumps({**result, "solved_return": 3.0, "solved_step": 256}))
+    trial.run.result.write_text(json.dumps({**result, "solved_return": 3.0, "solved_step": 256}))
 
     outcome = read_outcome(trial, [(128, 0.5), (256, 1.5)])
     assert (outcome.state, outcome.mean, outcome.solved_seconds, outcome.training_seconds) == (

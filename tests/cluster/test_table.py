@@ -20,8 +20,8 @@ def test_without_a_terminal_a_change_is_a_line(tmp_path: Path) -> None:
     table.evaluate(trial, 1_024, -90.25)
     table.lose(trial)
     table.start(trial)
-    trial.run_folder.mkdir(parents=True)
-    trial.result.touch()
+    trial.run.folder.mkdir(parents=True)
+    trial.run.result.touch()
     table.end(trial)
     table.close()
 
@@ -56,8 +56,10 @@ def test_table_of_many_shows_those_that_run(tmp_path: Path) -> None:
 
 def test_how_a_trial_ended_is_read_from_its_folder(tmp_path: Path) -> None:
     trials = [make_trial(tmp_path, seed) for seed in range(3)]
-    for trial, path in zip(trials, (trials[0].result, trials[1].error, trials[2].pruned), strict=True):
-        trial.run_folder.mkdir(parents=True)
+    for trial, path in zip(
+        trials, (trials[0].run.result, trials[1].run.error, trials[2].run.stopped_early), strict=True
+    ):
+        trial.run.folder.mkdir(parents=True)
         path.touch()
 
     assert TrialTable(trials, io.StringIO()).text(3).splitlines()[-1] == (

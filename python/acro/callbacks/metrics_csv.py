@@ -12,6 +12,7 @@ import numpy as np
 from lightning.pytorch.loggers import CSVLogger
 
 from acro.storage.files import replacing
+from acro.storage.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class MetricsCSV(CSVLogger):
     def experiment(self) -> Any:
         """The rows of the file; CSVLogger's own writer would delete them."""
         if self._rows is None:
-            self._rows = _Rows(Path(self.log_dir) / "metrics.csv", self._resume_step, self._resume_round)
+            self._rows = _Rows(RunFolder(Path(self.log_dir)).metrics, self._resume_step, self._resume_round)
         return self._rows
 
     def save(self) -> None:

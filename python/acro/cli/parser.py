@@ -183,7 +183,7 @@ class FitCLI(LightningCLI):
             root = Path(given.get("trainer.default_root_dir") or TRAINER_DEFAULTS["default_root_dir"])
             env_id = env_id or parser.get_defaults()["data"]["env_id"]
             name = folder_name(given.get("name") or preset or env_id)
-            named = Path(ckpt_path) / "checkpoints" / "last.ckpt" if Path(ckpt_path).is_dir() else Path(ckpt_path)
+            named = Run(Path(ckpt_path)).last_checkpoint if Path(ckpt_path).is_dir() else Path(ckpt_path)
             self.resumed = Run.newest(root, name) if ckpt_path == "last" else Run.of_checkpoint(named)
             self.ckpt_path = self.resumed.last_checkpoint if ckpt_path == "last" and self.resumed else named
             self.checkpoint = read_checkpoint(self.ckpt_path)

@@ -13,6 +13,8 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from acro.storage.run_folder import RunFolder
+
 logger = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"version_(\d+)")
@@ -41,39 +43,26 @@ _INCOMPARABLE = {
 
 
 @dataclass(frozen=True)
-class Run:
-    """The paths of a run's files."""
+class Run(RunFolder):
+    """A run's folder, as commands make and lock it."""
 
-    root: Path
-    name: str
-    version: str
     made: tuple[Path, ...] = ()
     """Folders above the run's own that were made for it."""
 
     @property
-    def folder(self) -> Path:
-        """The run's own folder."""
-        return self.root / self.name / self.version
+    def root(self) -> Path:
+        """The folder of all runs."""
+        return self.folder.parent.parent
 
     @property
-    def config(self) -> Path:
-        """The file with all settings of the run."""
-        return self.folder / "config.yaml"
+    def name(self) -> str:
+        """The name that the run shares with others."""
+        return self.folder.parent.name
 
     @property
-    def result(self) -> Path:
-        """The file with the returns of the held-out episodes."""
-        return self.folder / "result.json"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """The checkpoint that a resumed run continues from."""
-        return self.folder / "checkpoints" / "last.ckpt"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The checkpoint of the best evaluation so far, without the replay memory."""
-        return self.folder / "checkpoints" / "best.ckpt"
+    def version(self) -> str:
+        """The name of the run's own folder."""
+        return self.folder.name
 
     @classmethod
     def new(cls, root: Path, name: str) -> Run:
@@ -85,7 +74,7 @@ class Run:
         parent = root / name
         made = tuple(path for path in (parent, *parent.parents) if not path.exists())
         while True:
-            run = cls(root, name, f"version_{max(_versions(parent), default=-1) + 1}", made)
+            run = cls(parent / f"version_{max(_versions(parent), default=-1) + 1}", made)
             try:
                 run.folder.mkdir(parents=True)
             except FileExistsError:
@@ -102,20 +91,15 @@ class Run:
             FileNotFoundError: There is no such run.
         """
         for version in sorted(_versions(root / name), reverse=True):
-            run = cls(root, name, f"version_{version}")
+            run = cls(root / name / f"version_{version}")
             if run.last_checkpoint.is_file():
                 return run
         raise FileNotFoundError(f"--ckpt_path last: no run under {root / name} has a checkpoint; start one without it")
 
     @classmethod
-    def of_folder(cls, path: Path) -> Run:
-        """Return the run in the folder `path`, which is absolute."""
-        return cls(path.parent.parent, path.parent.name, path.name)
-
-    @classmethod
     def of_checkpoint(cls, path: Path) -> Run | None:
         """Return the run whose `checkpoints/` folder has `path` in it; None if it is elsewhere."""
-        run = cls.of_folder(path.resolve().parent.parent)
+        run = cls(path.resolve().parent.parent)
         return run if run.config.is_file() and path.resolve().parent.name == "checkpoints" else None
 
     def lock(self) -> BaseFileLock:

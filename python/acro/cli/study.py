@@ -15,6 +15,9 @@ from acro.cli.trust import foreign_names
 from acro.cluster.space import Dimension, space_of, split
 from acro.cluster.trials import Trial, grid_of, group_name
 
+STUDY = "study.yaml"
+"""The file in a sweep's folder that says what the sweep tries."""
+
 # Settings of a run that have no meaning in a sweep, and what to do instead.
 _REFUSED = {
     "ckpt_path": "a sweep goes on with --resume FOLDER",

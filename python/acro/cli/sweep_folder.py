@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from acro.callbacks.clock import read_seconds
-from acro.cli.study import Study
+from acro.cli.study import STUDY, Study
 from acro.cluster.outcomes import (
     EXPLANATION,
     Group,
@@ -49,7 +49,7 @@ class SweepFolder:
             # A later change of the file must not change a resumed sweep.
             own = shutil.copy(study.settings["config"], path / "config.yaml")
             study = replace(study, settings={**study.settings, "config": str(own)})
-        with replacing(path / "study.yaml") as file:
+        with replacing(path / STUDY) as file:
             file.write(study.text().encode())
         return cls(path, study, plain)
 
@@ -66,9 +66,7 @@ class SweepFolder:
 
     def groups(self) -> list[Group]:
         """Return the outcomes of the trials so far."""
-        return groups_of(
-            [read_outcome(trial, read_seconds(trial.run_folder / "seconds.csv")) for trial in self.trials()]
-        )
+        return groups_of([read_outcome(trial, read_seconds(trial.run.seconds)) for trial in self.trials()])
 
     def summarize(self) -> str:
         """Write results.csv, curves.png and .svg, best.yaml and report.html; return the table."""
@@ -81,7 +79,7 @@ class SweepFolder:
         if best is not None:
             # All its seeds have these settings; --seed_everything gives another one.
             with replacing(self.path / "best.yaml") as file:
-                file.write((best.finished[0].trial.run_folder / "config.yaml").read_bytes())
+                file.write(best.finished[0].trial.run.config.read_bytes())
         write_report(
             self.path / "report.html",
             title,

@@ -39,7 +39,7 @@ def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> 
         report: Called after each epoch; it raises SystemExit to stop a run that does worse than others.
         is_stopping: Called between rounds; when it returns True, the run saves and ends.
     """
-    run = Run(trial.folder, trial.group, trial.version)
+    run = Run(trial.run.folder)
     if is_stopping():
         return
     if run.result.is_file():
@@ -55,8 +55,8 @@ def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> 
     run.folder.mkdir(parents=True, exist_ok=True)
     with replacing(run.folder.parent / SETTINGS) as file:
         file.write(yaml.safe_dump(dict(trial.settings), sort_keys=False).encode())
-    trial.error.unlink(missing_ok=True)
-    trial.pruned.unlink(missing_ok=True)
+    run.error.unlink(missing_ok=True)
+    run.stopped_early.unlink(missing_ok=True)
     try:
         _wait_for_lock(run)
         with prepared(arguments, run) as cli:
@@ -64,11 +64,11 @@ def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> 
     except SIGTERMException:
         return
     except SystemExit:
-        trial.pruned.touch()
+        run.stopped_early.touch()
         raise
     except Exception:  # Environments run other people's code; the other trials continue.
         run.folder.mkdir(parents=True, exist_ok=True)
-        trial.error.write_text(traceback.format_exc())
+        run.error.write_text(traceback.format_exc())
 
 
 class Follower(L.Callback):
@@ -102,7 +102,7 @@ def _train(cli: FitCLI, follower: Follower) -> None:
     resumed_step = None if cli.checkpoint is None else env_steps_of(cli.checkpoint)
     # The clock comes first, so that saving checkpoints counts as training; the reports come after the save.
     callbacks = cast(Any, cli.trainer).callbacks
-    callbacks.insert(0, TrainingClock(cli.run.folder / "seconds.csv", resumed_step))
+    callbacks.insert(0, TrainingClock(cli.run.seconds, resumed_step))
     callbacks.append(follower)
     started = time.monotonic()
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.ckpt_path, weights_only=True)

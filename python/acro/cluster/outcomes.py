@@ -69,13 +69,12 @@ class Group:
 def read_outcome(trial: Trial, seconds: Sequence[tuple[int, float]]) -> Outcome:
     """Return the outcome of `trial`; `seconds` are the seconds of training before each evaluation (step, seconds)."""
     try:
-        curve = read_run(trial.run_folder)
+        curve = read_run(trial.run.folder)
     except (FileNotFoundError, ValueError):
         curve = []
-    if not trial.result.is_file():
-        state = "failed" if trial.error.is_file() else "stopped early" if trial.pruned.is_file() else "unfinished"
-        return Outcome(trial, state, curve)
-    result: dict[str, Any] = json.loads(trial.result.read_text())
+    if trial.end != "finished":
+        return Outcome(trial, trial.end or "unfinished", curve)
+    result: dict[str, Any] = json.loads(trial.run.result.read_text())
     solved_step = result["solved_step"]
     return Outcome(
         trial,
@@ -184,7 +183,7 @@ def write_results(path: Path, outcomes: Sequence[Outcome]) -> None:
                 *(trial.settings.get(name, "") for name in names),
                 *(getattr(outcome, name) for name in fields),
                 *(("", "") if best is None else (best.mean, best.step)),
-                trial.run_folder.relative_to(trial.folder),
+                trial.run.folder.relative_to(trial.folder),
             ]
         )
     with replacing(path) as file:

@@ -100,7 +100,7 @@ def _trials(groups: Sequence[Group]) -> str:
     figures, left = [], _MOST_BYTES
     for group in groups:
         for outcome in group.outcomes:
-            gif = outcome.trial.run_folder / "final.gif"
+            gif = outcome.trial.run.folder / "final.gif"
             image = ""
             if gif.is_file():
                 size = gif.stat().st_size

@@ -27,7 +27,7 @@ class _Row:
 
     @property
     def name(self) -> str:
-        return f"{self.trial.group}/{self.trial.version}"
+        return f"{self.trial.group}/{self.trial.run.folder.name}"
 
 
 class TrialTable:
@@ -47,7 +47,7 @@ class TrialTable:
         self._drawn_lines = 0
         self._drawn_at = 0.0
         for trial in trials:
-            self._row(trial).state = _state_of(trial) or "waiting"
+            self._row(trial).state = trial.end or "waiting"
 
     @property
     def _stream(self) -> TextIO:
@@ -60,7 +60,7 @@ class TrialTable:
 
     def start(self, trial: Trial) -> None:
         """Show that a trial begins, or continues on another machine."""
-        if _state_of(trial) != "finished":
+        if trial.end != "finished":
             self._change(trial, "running")
 
     def evaluate(self, trial: Trial, steps: int, mean: float) -> None:
@@ -75,7 +75,7 @@ class TrialTable:
 
     def end(self, trial: Trial) -> None:
         """Show that a trial has ended."""
-        self._change(trial, _state_of(trial) or "stopped")
+        self._change(trial, trial.end or "stopped")
 
     def close(self) -> None:
         """Show the last state."""
@@ -132,15 +132,6 @@ class TrialTable:
         except OSError:
             # The output was closed; the trials continue.
             self._live = False
-
-
-def _state_of(trial: Trial) -> str | None:
-    """Return how a trial ended, by the files in its folder; None if it has not ended."""
-    if trial.result.is_file():
-        return "finished"
-    if trial.error.is_file():
-        return "failed"
-    return "stopped early" if trial.pruned.is_file() else None
 
 
 def _steps(row: _Row) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from acro.storage.run_folder import RunFolder
+
 # The YAML file in a configuration's folder with its settings.
 SETTINGS = "settings.yaml"
 # Characters of a folder's name; most file systems allow 255 bytes.
@@ -34,29 +36,18 @@ class Trial:
     arguments: tuple[str, ...]
 
     @property
-    def version(self) -> str:
-        """Name of the run's folder."""
-        return f"version_{self.seed}"
+    def run(self) -> RunFolder:
+        """The trial's run folder."""
+        return RunFolder(self.folder / self.group / f"version_{self.seed}")
 
     @property
-    def run_folder(self) -> Path:
-        """The run's own folder."""
-        return self.folder / self.group / self.version
-
-    @property
-    def result(self) -> Path:
-        """The file that only a finished run has."""
-        return self.run_folder / "result.json"
-
-    @property
-    def error(self) -> Path:
-        """The file in which a failed run leaves its traceback."""
-        return self.run_folder / "error.txt"
-
-    @property
-    def pruned(self) -> Path:
-        """The empty file that marks a run which a scheduler stopped early."""
-        return self.run_folder / "stopped_early"
+    def end(self) -> str | None:
+        """How the trial ended, by its files: "finished", "failed" or "stopped early"; None if it has not ended."""
+        if self.run.result.is_file():
+            return "finished"
+        if self.run.error.is_file():
+            return "failed"
+        return "stopped early" if self.run.stopped_early.is_file() else None
 
 
 def group_name(settings: Mapping[str, str], plain: str) -> str:

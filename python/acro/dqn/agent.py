@@ -22,6 +22,7 @@ from acro.dqn.convolution import convolutions_for, planes_of, sizes_after
 from acro.dqn.heads import Head
 from acro.dqn.module import DQN
 from acro.storage.checkpoints import read_checkpoint
+from acro.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def _checkpoint_of(path: Path) -> Path:
     """Return the best checkpoint of a run folder, else the last; return any other path as it is."""
     if not path.is_dir():
         return path
-    found = [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+    run = RunFolder(path)
+    found = [run.best_checkpoint, run.last_checkpoint]
     for checkpoint in found:
         if checkpoint.is_file():
             return checkpoint

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from acro.formatting import format_mean
 from acro.storage.files import replacing
+from acro.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,7 +170,7 @@ def read_run(folder: str | os.PathLike[str]) -> list[CurvePoint]:
         FileNotFoundError: There is no such file.
         ValueError: It is damaged or has no evaluation yet.
     """
-    path = Path(folder) / "metrics.csv"
+    path = RunFolder(Path(folder)).metrics
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not a run folder: it has no metrics.csv")
     names = ("step", "eval/return", "eval/return_p10", "eval/return_p90")

@@ -221,8 +221,8 @@ impl PyNetwork {
         let mut new = td_errors.readwrite();
         let new = new.as_slice_mut()?;
         // The slices stay valid without the interpreter: this call holds a reference to each array, and an array in use
-        // does not move. The caller promises that no other thread uses them in the meantime; uses through the numpy
-        // crate, such as this class, are refused.
+        // does not move. The caller promises that no other thread uses their memory in the meantime; the numpy crate
+        // refuses uses of the same array, and knows nothing of another array or tensor of that memory.
         let stats = py
             .detach(|| lock(&self.learner).round(&mut state, &batch, &rule, before, new))
             .map_err(to_py_err)?;
