@@ -18,15 +18,12 @@ from acro.cli.parser import FitCLI, env_steps_of, prepared
 from acro.cli.result import play_held_out
 from acro.cli.runs import Run
 from acro.cluster.outcomes import read_outcome
-from acro.cluster.trials import SETTINGS, Trial
+from acro.cluster.trials import SETTINGS, Report, Trial
 from acro.storage.files import replacing
 
 # A lost machine may hold the lock of its run until its processes notice.
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
-
-# Called after each epoch with the environment steps, the last evaluation's mean and the best mean.
-Report = Callable[[int, float, float], None]
 
 
 def run_trial(trial: Trial, report: Report, is_stopping: Callable[[], bool]) -> None:

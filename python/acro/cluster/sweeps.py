@@ -22,10 +22,10 @@ from ray.tune.search.repeater import TRIAL_INDEX
 
 from acro.cluster.space import Dimension
 from acro.cluster.table import TrialTable
-from acro.cluster.trials import Trial
+from acro.cluster.trials import Report, Trial
 
 # Trains a trial, given the report to call after each epoch and the function that says whether to stop.
-RunTrial = Callable[[Trial, Callable[[int, float, float], None], Callable[[], bool]], None]
+RunTrial = Callable[[Trial, Report, Callable[[], bool]], None]
 # Per trial: lost processes and machines. Errors that an environment raises are not retried.
 _MOST_RESTARTS = 100
 _METRIC, _STEPS = "best_evaluation", "steps"

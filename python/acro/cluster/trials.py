@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from acro.storage.run_folder import RunFolder
+
+# Called after each epoch with the environment steps, the last evaluation's mean and the best mean.
+Report = Callable[[int, float, float], None]
 
 # The YAML file in a configuration's folder with its settings.
 SETTINGS = "settings.yaml"

@@ -30,7 +30,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self.difference: str | None = None
         self._start: dict[str, Any] | None = None
-        self._layers = [(layer, _gives_its_state(layer)) for layer in _layers(env)]
+        self._layers = [(layer, gives_its_state(layer)) for layer in _layers(env)]
         self._first_checksum = 0
         # Action, reward and observation's checksum of each step, in one flat list: a tuple for each step would be an
         # object that every garbage collection has to visit.
@@ -186,11 +186,12 @@ def _layers(env: gymnasium.Env[Any, Any]) -> list[gymnasium.Env[Any, Any]]:
     return layers
 
 
-def _gives_its_state(layer: gymnasium.Env[Any, Any]) -> bool:
+def gives_its_state(layer: object) -> bool:
+    """Whether an environment has a `state_dict` of its own."""
     return hasattr(layer, "state_dict") and hasattr(layer, "load_state_dict")
 
 
-def _save(layer: Any, gives_its_state: bool) -> dict[str, Any]:
+def _save(layer: Any, gives_state: bool) -> dict[str, Any]:
     """Return a layer's random states by attribute, and its own state if it has a `state_dict`."""
     random: dict[str, Any] = {}
     attributes = vars(layer)
@@ -201,7 +202,7 @@ def _save(layer: Any, gives_its_state: bool) -> dict[str, Any]:
                 random[name] = value.bit_generator.state
             elif type(value) is RandomState:
                 random[name] = {**value.get_state(legacy=False), "legacy": True}
-    return {"type": type(layer).__name__, "random": random, "own": layer.state_dict() if gives_its_state else None}
+    return {"type": type(layer).__name__, "random": random, "own": layer.state_dict() if gives_state else None}
 
 
 def _load(layer: gymnasium.Env[Any, Any], saved: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from numpy.typing import NDArray
 
 from acro.envs.making import autoreset_mode
-from acro.envs.replaying import Recorder, check_episode
+from acro.envs.replaying import Recorder, check_episode, gives_its_state
 
 
 class Restored(NamedTuple):
@@ -29,7 +29,7 @@ def record(env: VectorEnv[Any, Any, Any]) -> None:
     for an `AsyncVectorEnv`, whose environments are in other processes: wrap each of them in `Recorder` yourself.
     """
     own = env.unwrapped
-    if not _gives_its_state(env) and isinstance(own, SyncVectorEnv):
+    if not gives_its_state(env) and isinstance(own, SyncVectorEnv):
         own.envs = [each if each.has_wrapper_attr("open_episode") else Recorder(each) for each in own.envs]
 
 
@@ -42,7 +42,7 @@ def state_dict(env: VectorEnv[Any, Any, Any]) -> dict[str, Any] | None:
     Returns:
         None for any other environment, whose state cannot be saved.
     """
-    if _gives_its_state(env):
+    if gives_its_state(env):
         state: dict[str, Any] = env.state_dict()  # type: ignore[attr-defined]
         return state
     if not _is_recorded(env):
@@ -62,7 +62,7 @@ def load_state_dict(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> Res
     Raises:
         ValueError: The state is damaged, or of another kind or number of environments.
     """
-    if _gives_its_state(env):
+    if gives_its_state(env):
         env.load_state_dict(state)  # type: ignore[attr-defined]
         return Restored(None, {})
     if not _is_recorded(env):
@@ -82,10 +82,6 @@ def load_state_dict(env: VectorEnv[Any, Any, Any], state: dict[str, Any]) -> Res
     env.reset()
     obs = env.step(np.zeros(env.num_envs, dtype=np.int64))[0]
     return Restored(obs, {index: reason for index, reason in differences.items() if reason is not None})
-
-
-def _gives_its_state(env: VectorEnv[Any, Any, Any]) -> bool:
-    return hasattr(env, "state_dict") and hasattr(env, "load_state_dict")
 
 
 def _is_recorded(env: VectorEnv[Any, Any, Any]) -> bool:
