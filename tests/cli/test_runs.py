@@ -93,6 +93,7 @@ def test_run_folder_of_somebody_else_runs_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.delitem(sys.modules, "hostile", raising=False)
     (tmp_path / "hostile.py").write_text(HOSTILE)
     (tmp_path / "nested").mkdir()
     (tmp_path / "nested" / "hostile.yaml").write_text("class_path: hostile.Net\n")

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import lightning as L
 import numpy as np
 import pytest
 
 from acro import DQN, Experience, envs
 from acro.dqn.agent import Agent, environment_for, load_agent
+from acro.envs.facts import step_limit
 from acro.envs.games import FireReset
 from acro.evaluation import Episodes, evaluate
 
@@ -73,10 +75,13 @@ def test_atari_games_are_preprocessed_as_published() -> None:
 
 
 @needs_atari
-def test_a_game_that_waits_for_the_fire_button_is_served_each_life() -> None:
-    env = envs.make("ALE/Breakout-v5", repeat_action_probability=0.0)
+@pytest.mark.parametrize(("stickiness", "presses"), [(0.0, 1), (0.25, 3)])
+def test_a_game_that_waits_for_the_fire_button_is_served_each_life(stickiness: float, presses: int) -> None:
+    env = envs.make("ALE/Breakout-v5", repeat_action_probability=stickiness)
     ale = env.unwrapped.ale  # type: ignore[attr-defined]
     env.reset(seed=0)
+    # Of the steps while up to 30 frames were idle, and of the shot.
+    assert ale.getEpisodeFrameNumber() <= 30 + 4 * presses
     lives = [ale.lives()]
     for _ in range(2_000):
         *_, terminated, _, info = env.step(0)
@@ -98,6 +103,55 @@ def test_a_game_without_lives_or_a_fire_button_is_left_as_it_is(env_id: str) -> 
     frames = before.getEpisodeFrameNumber()
     env.step(0)
     assert before.getEpisodeFrameNumber() == frames + 4
+
+
+@needs_atari
+def test_a_shot_that_sticky_actions_would_drop_is_made_all_the_same() -> None:
+    class Launches(gymnasium.Wrapper[Any, Any, Any, Any]):
+        presses = 0
+
+        def step(self, action: Any) -> Any:
+            self.presses += action == 1
+            return 0, 0.5, False, False, {"lives": 4 if action == 0 else 5}
+
+        def reset(self, **_: Any) -> Any:
+            return 0, {"lives": 5}
+
+    inner: Any = Launches(gymnasium.make("ALE/Breakout-v5"))
+    env = FireReset(inner)
+    env.reset()
+    assert inner.presses == 3
+    # The life that was lost, and the rewards of the step and of the shot.
+    assert env.step(0)[1] == 2.0
+    assert inner.presses == 6
+
+
+@needs_atari
+def test_limit_of_an_atari_game_counts_steps_and_a_module_before_it_changes_nothing() -> None:
+    env = envs.make("ale_py:ALE/Pong-v5", max_episode_steps=50)
+    obs, _ = env.reset(seed=0)
+    assert obs.shape == (84, 84)
+    steps = 1
+    while not any(env.step(0)[2:4]):
+        steps += 1
+    assert steps == 50
+    assert step_limit(env) == 50
+
+
+@needs_atari
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "message"),
+    [
+        ("ALE/Pong-v5", {"mode": 77}, "cannot make ALE/Pong-v5 with the arguments .*: Invalid game mode requested"),
+        ("ALE/Pong-v5", {"frameskip": 4}, "frameskip of an Atari game cannot be chosen: every fourth frame is grey"),
+        ("ALE/Pong-v5", {"repeat_action_probability": 3.0}, "repeat_action_probability must be from 0 to 1, got 3.0"),
+        # Version 4 exists where all games were registered.
+        ("PongNoFrameskip-v9", {}, "it is ALE/Pong-v5, without sticky actions with repeat_action_probability=0"),
+    ],
+)
+def test_wrong_arguments_of_atari_games_are_one_sentence(env_id: str, kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        envs.make(env_id, **kwargs)
 
 
 @needs_minatar
@@ -147,6 +201,12 @@ def test_a_trained_agent_is_loaded_for_its_frames(tmp_path: Path, env_id: str, f
 
 
 @needs_minatar
+def test_minatar_games_have_no_window() -> None:
+    with pytest.raises(ValueError, match=r"MinAtar/Breakout-v1 is drawn as an rgb_array only, got render_mode='human'"):
+        envs.make("MinAtar/Breakout-v1", render_mode="human")
+
+
+@needs_minatar
 def test_an_environment_made_for_an_agent_is_the_one_it_was_evaluated_in() -> None:
     _, dqn = started("MinAtar/Breakout-v1", {"frame_stack": 3})
     agent = Agent(dqn.eval(), "MinAtar/Breakout-v1", {"max_episode_steps": 40}, 3)
@@ -157,7 +217,7 @@ def test_an_environment_made_for_an_agent_is_the_one_it_was_evaluated_in() -> No
     while not ended:
         obs, reward, terminated, truncated, _ = env.step(agent.act(obs))
         total, ended = total + float(reward), terminated or truncated
-    assert total == played.returns[0]
+    assert total == played.returns[0] == agent.evaluate(1, 7).returns[0]
     assert env.render() is not None
 
 

@@ -104,6 +104,13 @@ def test_evaluation_shows_the_stacks_of_gymnasiums_wrapper() -> None:
         obs, *_ = env.step(action)
 
 
+def test_stacks_of_stacks_in_a_vector_environment_are_warned_of() -> None:
+    given = gymnasium.make_vec("CartPole-v1", 2, "sync", wrappers=[lambda env: FrameStackObservation(env, 4)])
+    with pytest.warns(UserWarning, match="stacks what FrameStackObservation has stacked already"):
+        Experience(given, frame_stack=2)
+    given.close()
+
+
 def test_stacks_of_stacks_are_warned_of() -> None:
     def make() -> gymnasium.Env[Any, Any]:
         return FrameStackObservation(Lives(), 2)

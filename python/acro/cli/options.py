@@ -67,7 +67,7 @@ def read_preset(name: str) -> dict[str, Any]:
 def preset_of(env_id: str) -> str | None:
     """Return the preset for the environment `env_id`, the one with the shortest name if there are several, or None."""
     fitting = [name for name in preset_names() if read_preset(name)["data"]["env_id"] == env_id]
-    return min(fitting, key=len, default=None)
+    return min(fitting, key=len, default="atari" if env_id.startswith("ALE/") else None)
 
 
 def asked_preset(preset: str | None, argv: Sequence[str], env_id: str | None) -> str | None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import sys
 
 import acro
+
+# What games are made of, by module.
+_GAMES = {"ale_py": "ale-py", "minatar": "minatar"}
 
 
 def versions() -> dict[str, str]:
@@ -14,6 +18,7 @@ def versions() -> dict[str, str]:
         "acro": acro.__version__,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in ("torch", "lightning", "gymnasium", "numpy")},
+        **{name: importlib.metadata.version(name) for module, name in _GAMES.items() if module in sys.modules},
     }
 
 

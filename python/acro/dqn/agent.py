@@ -21,6 +21,7 @@ from acro import envs
 from acro.dqn.convolution import convolutions_for, planes_of, sizes_after
 from acro.dqn.heads import Head
 from acro.dqn.module import DQN
+from acro.evaluation import Evaluation, evaluate
 from acro.storage.checkpoints import read_checkpoint
 from acro.storage.run_folder import RunFolder
 
@@ -47,6 +48,11 @@ class Agent:
     ) -> int | NDArray[np.int64]:
         """Return the greedy action of one observation, or those of several, as `DQN.act` does."""
         return self.module.act(obs, epsilon, generator)
+
+    def evaluate(self, episodes: int = 100, seed: int = 0, env_id: str | None = None) -> Evaluation:
+        """Play greedy episodes, many at once, as `acro.evaluate` does, in the environment that `make_env` makes."""
+        env_id, env_kwargs = environment_for(self, env_id)
+        return evaluate(self.module, env_id, episodes, seed, env_kwargs, self.frame_stack)
 
     def make_env(self, env_id: str | None = None, *, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
         """Return an environment that shows what the agent sees, the frames of a game stacked.

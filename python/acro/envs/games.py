@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.wrappers import AtariPreprocessing
+from gymnasium.wrappers import AtariPreprocessing, TimeLimit
 from numpy.typing import NDArray
 
 ATARI, MINATAR = "ALE/", "MinAtar/"
@@ -36,11 +36,13 @@ _COLOURS = np.array(
 
 
 def is_game(env_id: str) -> bool:
-    """Whether `env_id` is a game of ALE's or of MinAtar's."""
-    return env_id.startswith((ATARI, MINATAR))
+    """Whether `env_id` is a game of ALE's or of MinAtar's, whatever module is named before it."""
+    return env_id.rpartition(":")[2].startswith((ATARI, MINATAR))
 
 
-def make_game(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
+def make_game(
+    env_id: str, *, max_episode_steps: int | None = None, render_mode: str | None = None, **env_kwargs: Any
+) -> gymnasium.Env[Any, Any]:
     """Make a game with the published preprocessing for DQN.
 
     An Atari game shows 84 x 84 grey pixels of every fourth frame, the brighter of each two, and begins with up to 30
@@ -48,23 +50,50 @@ def make_game(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
     (Machado et al. 2018), and a `FireReset` if it has lives and a fire button. A MinAtar game shows its 10 x 10 cells
     by channel.
 
+    Args:
+        env_id: The game.
+        max_episode_steps: A time limit in steps, not in frames; None for the game's own.
+        render_mode: Gymnasium's render mode; MinAtar's games have "rgb_array" only.
+        env_kwargs: Arguments of the game; of an Atari game `repeat_action_probability`, `mode` and `difficulty`.
+
     Raises:
         ModuleNotFoundError: The games are not installed.
         gymnasium.error.Error: There is no such game.
+        ValueError: It has no such argument, mode or difficulty.
     """
+    module, _, env_id = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    make = _make_atari if env_id.startswith(ATARI) else _make_minatar
     # Checking a step takes longer than a step of MinAtar.
-    env_kwargs = {"disable_env_checker": True, **env_kwargs}
-    if env_id.startswith(ATARI):
-        ale_py = _imported("ale_py", "acro-dqn[atari]")
-        _imported("cv2", "acro-dqn[atari]")
-        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-        gymnasium.register_envs(ale_py)
+    env = make(env_id, render_mode=render_mode, **{"disable_env_checker": True, **env_kwargs})
+    return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+
+
+def _make_atari(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
+    if fixed := env_kwargs.keys() & {"frameskip", "obs_type"}:
+        raise ValueError(f"{' and '.join(sorted(fixed))} of an Atari game cannot be chosen: every fourth frame is grey")
+    if not 0.0 <= (sticky := env_kwargs.get("repeat_action_probability", 0.0)) <= 1.0:
+        raise ValueError(f"repeat_action_probability must be from 0 to 1, got {sticky}")
+    ale_py = _imported("ale_py", "acro-dqn[atari]")
+    _imported("cv2", "acro-dqn[atari]")
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    gymnasium.register_envs(ale_py)
+    try:
         game = AtariGame(gymnasium.make(env_id, frameskip=1, obs_type="grayscale", **env_kwargs))
-        return FireReset(AtariPreprocessing(game)) if game.waits_for_fire else AtariPreprocessing(game)
+    except RuntimeError as error:
+        # ALE's, of a mode or a difficulty that the game does not have.
+        raise ValueError(f"cannot make {env_id} with the arguments {env_kwargs!r}: {error}") from error
+    return FireReset(AtariPreprocessing(game)) if game.waits_for_fire else AtariPreprocessing(game)
+
+
+def _make_minatar(env_id: str, render_mode: str | None, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"{env_id} is drawn as an rgb_array only, got render_mode={render_mode!r}")
     games = _imported("minatar.gym", "acro-dqn[minatar]")
     if not any(known.startswith(MINATAR) for known in gymnasium.registry):
         games.register_envs()
-    return MinAtarGame(gymnasium.make(env_id, **env_kwargs))
+    return MinAtarGame(gymnasium.make(env_id, render_mode=render_mode, **env_kwargs))
 
 
 def _imported(module: str, extra: str) -> ModuleType:
@@ -101,17 +130,22 @@ class AtariGame(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class FireReset(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Fires once at the start of a game and after each lost life, as wrappers of Stable-Baselines3 and CleanRL do.
+    """Fires at the start of a game and after each lost life, as wrappers of Stable-Baselines3 and CleanRL do.
 
-    Breakout waits for that without end, and so may a greedy policy.
+    Breakout waits for that without end, and so may a greedy policy. A shot takes a step; with sticky actions, which
+    drop one in 256 of those, it takes three.
     """
 
-    _lives = 0
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        sticky = self.unwrapped.ale.getFloat("repeat_action_probability")  # type: ignore[attr-defined]
+        self._presses = 3 if sticky else 1
+        self._lives = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a game; the observation is the one after the shot."""
         self.env.reset(seed=seed, options=options)
-        obs, _, _, _, info = self.env.step(1)
+        obs, _, _, _, info = self._fire()
         self._lives = info["lives"]
         return obs, info
 
@@ -119,10 +153,19 @@ class FireReset(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Take a step, and the shot if a life was lost in it; the reward is that of both."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         if info["lives"] < self._lives and not (terminated or truncated):
-            obs, more, terminated, truncated, info = self.env.step(1)
-            reward = float(reward) + float(more)
+            obs, more, terminated, truncated, info = self._fire()
+            reward = float(reward) + more
         self._lives = info["lives"]
         return obs, reward, terminated, truncated, info
+
+    def _fire(self) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        total = 0.0
+        for _ in range(self._presses):
+            obs, reward, terminated, truncated, info = self.env.step(1)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated, info
 
 
 class MinAtarGame(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -195,7 +196,9 @@ def _make_single(env_id: str | EnvFactory, env_kwargs: dict[str, Any]) -> gymnas
     try:
         return make_game(env_id, **env_kwargs) if is_game(env_id) else gymnasium.make(env_id, **env_kwargs)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
-        raise ValueError(f"cannot make the environment {env_id!r}: {error}") from error
+        old = re.fullmatch(r"(\w+?)(NoFrameskip|Deterministic)-v\d", env_id)
+        hint = f"; it is ALE/{old[1]}-v5, without sticky actions with repeat_action_probability=0" if old else ""
+        raise ValueError(f"cannot make the environment {env_id!r}: {error}{hint}") from error
 
 
 def _check_spaces(env: Any, observation_space: Any, action_space: Any) -> None:

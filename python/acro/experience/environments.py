@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any, NamedTuple, cast
 
+import gymnasium
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 
@@ -74,6 +75,8 @@ def describe(
     Warns if `frame_stack` would stack what a wrapper has stacked already.
     """
     if isinstance(env_id, VectorEnv):
+        for env in getattr(env_id.unwrapped, "envs", ())[:1]:
+            _warn_of_stacks(env, frame_stack)
         return _of_many(env_id)
     env_id = envs.find(env_id)
     if envs.makes_vectors(env_id):
@@ -82,14 +85,18 @@ def describe(
         return _of_many(many)
     env = envs.make(env_id, **env_kwargs)
     env.close()
+    _warn_of_stacks(env, frame_stack)
+    limit = step_limit(env) or math.inf
+    return EnvDescription(cast(Box, env.observation_space), cast(Discrete, env.action_space), limit)
+
+
+def _warn_of_stacks(env: gymnasium.Env[Any, Any], frame_stack: int | None) -> None:
     if frame_stack is not None and (stacking := stacks_frames(env)) is not None:
         warnings.warn(
             f"frame_stack={frame_stack} stacks what {stacking} has stacked already; leave one of them out; the "
             "wrapper takes more memory",
-            stacklevel=3,
+            stacklevel=4,
         )
-    limit = step_limit(env) or math.inf
-    return EnvDescription(cast(Box, env.observation_space), cast(Discrete, env.action_space), limit)
 
 
 def _of_many(env: VectorEnv[Any, Any, Any]) -> EnvDescription:

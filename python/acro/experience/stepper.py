@@ -90,7 +90,7 @@ class Stepper:
         self._obs = np.array(obs)
         self._lives = self._lives_in(infos)
         check_finite(env, 0, self._obs)
-        if life_loss_ends and "lives" not in infos:
+        if life_loss_ends and not self._lives.any():
             logger.warning("life_loss_ends has no effect: %s reports no lives", env_name(env))
 
     def step(self, network: nn.Module, epsilon: float) -> Step:
