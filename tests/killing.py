@@ -1,10 +1,11 @@
-"""An environment that ends its process, or raises, once for each file in a folder."""
+"""An environment that ends its process, raises or waits, once for each file in a folder."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ class Killing(gymnasium.Wrapper[Any, Any, Any, Any]):
         # Not in the tests' own process, where evaluations are played.
         if self.steps == _STEP and "pytest" not in sys.modules:
             for file in Path(os.environ.get("ACRO_TEST_KILLS", os.devnull)).glob("*"):
+                if file.name == "wait":
+                    while file.exists():
+                        time.sleep(0.01)
+                    continue
                 file.unlink(missing_ok=True)
                 if file.name == "raise":
                     raise RuntimeError("the simulator broke")

@@ -11,6 +11,7 @@ import pytest
 
 import acro
 from acro.__main__ import main
+from acro.cli.versions import versions
 
 
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,3 +86,9 @@ def test_help_of_every_command_has_no_format_codes(command: str, capsys: pytest.
     # argparse formats a help text, but not a description.
     assert "%%" not in shown
     assert "%(" not in shown
+
+
+def test_versions_of_a_game_have_what_it_comes_from() -> None:
+    assert "ale-py" not in versions("CartPole-v1")
+    assert versions("ale_py:ALE/Pong-v5")["ale-py"] == importlib.metadata.version("ale-py")
+    assert versions("MinAtar/Breakout-v1")["minatar"] == importlib.metadata.version("minatar")

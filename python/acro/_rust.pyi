@@ -17,11 +17,15 @@ __all__ = [
     "__version__",
     "acrobot_observe",
     "acrobot_step",
+    "available_bytes",
 ]
 
 __version__: str
 # A debug build is many times slower.
 BUILD_PROFILE: Literal["debug", "release"]
+
+def available_bytes() -> int | None:
+    """Return how many bytes can be allocated without swapping or being killed; None if the system does not tell."""
 
 # acrobot
 

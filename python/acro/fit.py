@@ -93,11 +93,9 @@ def _is_raised_by_dqn(error: BaseException) -> bool:
 
 def _what_starts(cli: FitCLI) -> str:
     """Return one line that says what the run is about to do."""
-    from acro.cli.parser import env_steps_of
-
     experience, trainer = cli.datamodule, cli.trainer
     steps = "" if trainer.max_epochs in (None, -1) else f" · {trainer.max_epochs * experience.steps_per_epoch} steps"
-    start = "" if cli.checkpoint is None else f", resumed at step {env_steps_of(cli.checkpoint)}"
+    start = "" if cli.resumed_step is None else f", resumed at step {cli.resumed_step}"
     known = preset_of(experience.env_id)
     hint = f" · tuned settings: --preset {known}" if known and not cli.config["preset"] else ""
     return f"{experience.env_id} · seed {experience.seed}{steps}{start} · {cli.run.folder}{hint}"

@@ -19,6 +19,7 @@ from test_fit import mistake, run
 
 import acro
 from acro import DQN, Experience, fit
+from acro.cli import parser
 from acro.cli.command import loading
 
 
@@ -243,3 +244,21 @@ def test_interrupt_while_it_starts_is_quiet(tmp_path: Path) -> None:
         assert process.stderr.read() == ""
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_without_room_for_a_checkpoint_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experience = Experience(capacity=20_000)
+    experience.setup("fit")
+    assert experience.collector is not None
+    nbytes = experience.collector.memory.nbytes
+    arguments = [f"--trainer.default_root_dir={tmp_path / 'runs'}", "--data.capacity=20000", "--trainer.max_epochs=100"]
+
+    monkeypatch.setattr(parser, "available_bytes", lambda: int(1.9 * nbytes))
+    assert run(*arguments) == 2
+    assert "a checkpoint is written from a copy of it" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    # What is never full needs less, and without checkpoints there is no copy.
+    assert run(*arguments, "--trainer.max_epochs=1") == 0
+    assert run(*arguments, "--trainer.max_epochs=4", "--trainer.enable_checkpointing=false", "--gif=false") == 0

@@ -92,9 +92,8 @@ def test_killed_and_stopped_sweep_ends_like_one_that_was_not(
     (ray_cluster / "one").touch()
     root = tmp_path / "runs"
     folder = root / "killing-make_env-sweep" / "version_0"
-    stopper = threading.Thread(
-        target=_interrupt_when, args=(folder / "killing-make_env" / "version_1" / "config.yaml",)
-    )
+    trials = folder / "killing-make_env"
+    stopper = threading.Thread(target=_interrupt_the_second, args=(trials, ray_cluster / "wait"))
     stopper.start()
     arguments = [*ARGUMENTS, ENV, "--gif=true", f"--trainer.default_root_dir={root}"]
     code = sweep.main([*arguments, "--seeds", "2", "--jobs", "1"])
@@ -115,11 +114,20 @@ def test_killed_and_stopped_sweep_ends_like_one_that_was_not(
         assert compare(undisturbed / name, folder / name) == []
 
 
-def _interrupt_when(path: Path) -> None:
+def _interrupt_the_second(trials: Path, wait: Path) -> None:
+    _wait_for(trials / "version_0" / "result.json")
+    wait.touch()
+    _wait_for(trials / "version_1" / "config.yaml")
+    os.kill(os.getpid(), signal.SIGINT)
+    # Until the trial asks whether it should stop, a few times a second.
+    time.sleep(0.5)
+    wait.unlink()
+
+
+def _wait_for(path: Path) -> None:
     deadline = time.monotonic() + 100.0
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.slow

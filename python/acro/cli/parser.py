@@ -17,6 +17,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from acro._rust import available_bytes
 from acro.callbacks.checkpointing import Interrupts, SaveBest, SaveConfig, SaveLast
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.gif import RenderGif
@@ -115,8 +116,8 @@ class FitCLI(LightningCLI):
 
     Attributes:
         run: The run's folder, locked.
-        checkpoint: The content of the checkpoint to continue from; None in a new run.
-        ckpt_path: The path of that checkpoint.
+        ckpt_path: The checkpoint to continue from; None in a new run.
+        resumed_step: The environment steps in it; None in a new run.
         interrupts: Knows which signal stopped the run.
         curve: Has all evaluations.
     """
@@ -125,7 +126,9 @@ class FitCLI(LightningCLI):
         self.resumed: Run | None = None
         self.new_run = new_run
         self.ckpt_path: Path | None = None
-        self.checkpoint: dict[str, Any] | None = None
+        self.resumed_step: int | None = None
+        self._resumed_round = 0
+        self._checkpoint: dict[str, Any] | None = None
         self.run: Run
         self.interrupts = Interrupts()
         self.curve = LearningCurve()
@@ -186,7 +189,7 @@ class FitCLI(LightningCLI):
             named = Run(Path(ckpt_path)).last_checkpoint if Path(ckpt_path).is_dir() else Path(ckpt_path)
             self.resumed = Run.newest(root, name) if ckpt_path == "last" else Run.of_checkpoint(named)
             self.ckpt_path = self.resumed.last_checkpoint if ckpt_path == "last" and self.resumed else named
-            self.checkpoint = read_checkpoint(self.ckpt_path)
+            self._checkpoint = read_checkpoint(self.ckpt_path)
             if self.resumed is not None:
                 if not given.get("trust_config"):
                     check_trust(self.resumed.config)
@@ -216,14 +219,18 @@ class FitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Return a Trainer that writes into the run's folder, which is made after all checks have passed."""
         experience, model, config = self.datamodule, self.model, self.config
-        if self.checkpoint is not None:
+        if self._checkpoint is not None:
             with blaming(self.ckpt_path):
-                model.check_resumable(self.checkpoint)
-                experience.check_resumable(self.checkpoint)
-                steps = env_steps_of(self.checkpoint)
-            _check_length(config["trainer"]["max_epochs"], experience.steps_per_epoch, steps)
+                model.check_resumable(self._checkpoint)
+                experience.check_resumable(self._checkpoint)
+                self.resumed_step, self._resumed_round = env_steps_of(self._checkpoint), rounds_of(self._checkpoint)
+            _check_length(config["trainer"]["max_epochs"], experience.steps_per_epoch, self.resumed_step)
+            # It may hold gigabytes, and the Trainer reads it itself.
+            self._checkpoint = None
         # Allocates the memory, which may fail.
         experience.setup("fit")
+        if config["trainer"]["enable_checkpointing"] is not False and not config["trainer"]["fast_dev_run"]:
+            _check_room(experience, config["trainer"]["max_epochs"])
         try:
             name = folder_name(config["name"] or config["preset"] or config["data"]["env_id"])
             self.run = self.resumed or self.new_run or Run.new(Path(config["trainer"]["default_root_dir"]), name)
@@ -247,7 +254,7 @@ class FitCLI(LightningCLI):
         given = self.config_init["trainer"]
         if given["barebones"]:
             raise ValueError("--trainer.barebones leaves out the files that a run is made of: use it from Python")
-        if given["fast_dev_run"] and self.checkpoint is not None:
+        if given["fast_dev_run"] and self.ckpt_path is not None:
             raise ValueError("--trainer.fast_dev_run tries a new run out and leaves no files: leave --ckpt_path out")
         if given["limit_test_batches"] is not None:
             raise ValueError("--trainer.limit_test_batches would leave out the result: use --data.eval_episodes")
@@ -264,9 +271,8 @@ class FitCLI(LightningCLI):
     def _loggers(self, given: Any) -> list[Any]:
         """Return the logger of `metrics.csv` first, since the Trainer uses its folder, then the others."""
         root, name, version = self.run.root, self.run.name, self.run.version
-        resumed_step = None if self.checkpoint is None else env_steps_of(self.checkpoint)
-        rounds = 0 if self.checkpoint is None else rounds_of(self.checkpoint)
-        metrics = MetricsCSV(root, name, version, resume_step=resumed_step, resume_round=rounds)
+        resumed_step = self.resumed_step
+        metrics = MetricsCSV(root, name, version, resume_step=resumed_step, resume_round=self._resumed_round)
         if given is False:
             return [metrics]
         if given not in (None, True):
@@ -317,6 +323,20 @@ def _plain_seed(seed: bool | int) -> int:
     if isinstance(seed, bool):
         raise ValueError(f"--seed_everything {seed}: give a number, so that the run can be repeated")
     return seed
+
+
+def _check_room(experience: Experience, max_epochs: int | None) -> None:
+    """Check that there is room for the replay memory and the copy of it that a checkpoint is written from."""
+    assert experience.collector is not None
+    memory, available = experience.collector.memory, available_bytes()
+    steps = memory.capacity if max_epochs is None or max_epochs < 0 else max_epochs * experience.steps_per_epoch
+    used = memory.nbytes * min(1.0, steps / memory.capacity)
+    if available is not None and 2 * used > available:
+        raise MemoryError(
+            f"the replay memory will hold {used / 1e9:.1f} GB, and a checkpoint is written from a copy of it: that is "
+            f"{2 * used / 1e9:.1f} GB, and {available / 1e9:.1f} GB are available; make --data.capacity smaller, or "
+            "leave checkpoints out with --trainer.enable_checkpointing false"
+        )
 
 
 def _check_length(max_epochs: int | None, steps_per_epoch: int, env_steps: int) -> None:

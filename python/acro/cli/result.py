@@ -148,7 +148,7 @@ def write_result(path: Path, evaluation: Evaluation, config: Mapping[str, Any], 
         "seed": config.get("seed_everything"),
         # Equal for runs that only differ in the seed and in what they show.
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
-        "versions": versions(),
+        "versions": versions(str(facts.get("env_id", ""))),
     }
     with replacing(path) as file:
         file.write((json.dumps(result, indent=1) + "\n").encode())

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from acro.callbacks.clock import TrainingClock
 from acro.callbacks.curve import LearningCurve
 from acro.callbacks.run import experience_of
-from acro.cli.parser import FitCLI, env_steps_of, prepared
+from acro.cli.parser import FitCLI, prepared
 from acro.cli.result import play_held_out
 from acro.cli.runs import Run
 from acro.cluster.outcomes import read_outcome
@@ -93,13 +93,12 @@ class Follower(L.Callback):
 
 
 def _train(cli: FitCLI, follower: Follower) -> None:
-    if cli.checkpoint is None:
+    if cli.resumed_step is None:
         cli.run.clear()
     cli.run.remove_leftovers()
-    resumed_step = None if cli.checkpoint is None else env_steps_of(cli.checkpoint)
     # The clock comes first, so that saving checkpoints counts as training; the reports come after the save.
     callbacks = cast(Any, cli.trainer).callbacks
-    callbacks.insert(0, TrainingClock(cli.run.seconds, resumed_step))
+    callbacks.insert(0, TrainingClock(cli.run.seconds, cli.resumed_step))
     callbacks.append(follower)
     started = time.monotonic()
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.ckpt_path, weights_only=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import sys
 
 import acro
 
-# What games are made of, by module.
-_GAMES = {"ale_py": "ale-py", "minatar": "minatar"}
+# Where games come from, by the start of their ids.
+_GAMES = {"ALE/": "ale-py", "MinAtar/": "minatar"}
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of acro, Python and the libraries that a run's numbers depend on."""
+def versions(env_id: str = "") -> dict[str, str]:
+    """Return the versions of acro, Python and the libraries that the numbers of a run in `env_id` depend on."""
+    games = [name for start, name in _GAMES.items() if start in env_id]
     return {
         "acro": acro.__version__,
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("torch", "lightning", "gymnasium", "numpy")},
-        **{name: importlib.metadata.version(name) for module, name in _GAMES.items() if module in sys.modules},
+        **{name: importlib.metadata.version(name) for name in ("torch", "lightning", "gymnasium", "numpy", *games)},
     }
 
 

@@ -10,6 +10,7 @@ mod borrow;
 mod convert;
 mod lists;
 mod lock;
+mod memory_left;
 mod network;
 mod replay;
 mod rows;
@@ -26,6 +27,8 @@ mod _rust {
 
     #[pymodule_export]
     use crate::acrobot::{PyAcrobots, acrobot_observe, acrobot_step};
+    #[pymodule_export]
+    use crate::memory_left::available_bytes;
     #[pymodule_export]
     use crate::network::PyNetwork;
     #[pymodule_export]
