@@ -103,7 +103,7 @@ def test_layer_frozen_while_training_stays_as_it_is_under_a_graph() -> None:
         for is_trained in (True, False, True):
             first.requires_grad_(is_trained)
             before = [parameter.clone() for parameter in first.parameters()]
-            rounds = random_rounds(3, seed=is_trained)
+            rounds = random_rounds(3, seed=int(is_trained))
             module.learn(rounds if module is captured else rounds.to(GPU))
             is_same = all(torch.equal(*pair) for pair in zip(before, first.parameters(), strict=True))
             assert is_same != is_trained

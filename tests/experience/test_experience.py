@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scripted  # noqa: F401 - registers the environment
 import torch
+from batches import random_rounds
 from runs import SMALL, train
 
 from acro import DQN, Experience
@@ -174,6 +175,17 @@ def test_spread_of_the_priorities_is_their_deviation_over_their_mean() -> None:
 
     # 1 and 3: a deviation of 1 from a mean of 2.
     assert experience.metrics()["train/priority_spread"] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_only_what_the_module_moves_itself_stays_where_it_is() -> None:
+    experience = Experience()
+    meta, rounds = torch.device("meta"), random_rounds(1)
+
+    assert experience.transfer_batch_to_device(rounds, meta, 0) is rounds
+    episodes = experience.held_out_episodes()
+    assert experience.transfer_batch_to_device(episodes, meta, 0) is episodes
+    # As the example that Lightning summarises a model with.
+    assert experience.transfer_batch_to_device(torch.zeros(1), meta, 0).device == meta
 
 
 def test_experience_says_what_it_is() -> None:

@@ -336,9 +336,12 @@ class Experience(L.LightningDataModule):
         self.teardown("fit")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Return the batch as it is: the module moves it, with a CUDA graph to where the graph reads it."""
+        """Return rounds and episodes as they are: the module moves rounds, to where a CUDA graph reads them."""
         # Lightning's own would look through every column, for 60 us a round.
-        return batch
+        if isinstance(batch, Batch | Episodes):
+            return batch
+        # Such as the example that a model's summary is made with.
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> RoundLoader:
         """Return the rounds of an epoch; each is made when it is asked for."""
