@@ -129,6 +129,15 @@ def test_support_that_holds_the_returns_is_not_warned_of() -> None:
         warn_of_narrow_support((-99.34, 0.0), (-99.34, 0.0))
 
 
+@pytest.mark.parametrize("v_min", [None, -40.0])
+def test_munchausens_lower_targets_are_told_of_unless_v_min_was_chosen(
+    v_min: float | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = {"head": "categorical", "return_range": (-30.0, 0.0), "v_min": v_min, "munchausen_temperature": 0.03}
+    train(tmp_path, epochs=1, model=model)
+    assert ("Munchausen targets may be lower" in caplog.text) == (v_min is None)
+
+
 def test_training_warns_of_a_support_that_cannot_hold_acrobots_returns(tmp_path: Path) -> None:
     model = {"head": "categorical", "v_min": -10.0, "v_max": 10.0, "return_range": Experience().return_range}
     with pytest.warns(UserWarning, match="v_min=-10 and v_max=10 cannot hold the returns"):

@@ -282,6 +282,10 @@ class DQN(Learner, L.LightningModule):
             )
         if self.support is not None and self.return_range is not None:
             warn_of_narrow_support(self.support, self.return_range)
+        if self.support is not None and self.munchausen_temperature is not None and self.hparams["v_min"] is None:
+            logger.warning(
+                "v_min=%g is the environment's, and Munchausen targets may be lower: give a lower one", self.support[0]
+            )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over flat parameters, with a schedule of the learning rate by `updates`; or the given optimizer.
