@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.envs.classic_control import CartPoleEnv, MountainCarEnv
+from gymnasium.spaces import Box
 from gymnasium.wrappers import TimeLimit
 from torch import Tensor, nn
 
@@ -70,6 +72,31 @@ def test_evaluation_says_how_good_it_was() -> None:
     found = evaluation.Evaluation(7, np.array([1.0, 2.0, 6.0]), np.array([1, 2, 6]), actions, np.zeros(3, np.bool_))
 
     assert repr(found) == "Evaluation(mean 3.0 ± 1.5, median 2, worst 1, best 6; 3 episodes from seed 7)"
+
+
+def test_networks_without_modes_or_of_64_bits_are_played() -> None:
+    network = nn.Linear(4, 2)
+    expected = evaluate(network, "CartPole-v1", 2).returns
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(network, (torch.zeros(2, 4),), dynamic_shapes=({0: batch},))
+    assert np.array_equal(evaluate(program.module(), "CartPole-v1", 2).returns, expected)
+
+    class Wide(CartPoleEnv):
+        def __init__(self) -> None:
+            super().__init__()
+            self.observation_space = Box(-10.0, 10.0, (4,), np.float64)
+
+        def _wide(self, found: Any) -> Any:
+            return found[0].astype(np.float64), *found[1:]
+
+        def reset(self, **kwargs: Any) -> Any:
+            return self._wide(super().reset(**kwargs))
+
+        def step(self, action: Any) -> Any:
+            return self._wide(super().step(action))  # type: ignore[no-untyped-call]
+
+    for played in (nn.Linear(4, 2), nn.Linear(4, 2, dtype=torch.float64)):
+        assert len(evaluate(played, lambda: TimeLimit(Wide(), 20), 2).returns) == 2
 
 
 def test_what_is_not_a_network_is_an_error() -> None:

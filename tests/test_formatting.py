@@ -17,6 +17,8 @@ def test_small_means_keep_their_digits() -> None:
     assert [format_mean(mean) for mean in means] == ["-77.9", "0.0", "1.0", "0.96", "-0.031"]
     assert format_mean(-77.94, 0.87) == "-77.9 ± 0.9"
     assert format_mean(0.0312, 0.0049) == "0.031 ± 0.005"
+    assert format_mean(1.9e-17, 0.1247) == "0.00 ± 0.12"
+    assert format_mean(1.9e-17) == "0.0"
 
 
 def test_what_is_not_finite_is_written_too() -> None:

@@ -100,8 +100,9 @@ def greedy_actions(network: nn.Module, obs: NDArray[np.generic]) -> NDArray[np.i
     if hasattr(network, "greedy_actions"):
         own: NDArray[np.int64] = network.greedy_actions(obs)  # type: ignore[operator] # nn.Module has any attribute
         return own
-    device = next((parameter.device for parameter in network.parameters()), "cpu")
-    if obs.dtype == np.float64:
+    parameters = list(network.parameters())
+    device = parameters[0].device if parameters else "cpu"
+    if obs.dtype == np.float64 and not any(parameter.dtype == torch.float64 for parameter in parameters):
         obs = obs.astype(np.float32)
     with torch.inference_mode():
         actions: Tensor = network(torch.from_numpy(obs).to(device)).argmax(dim=1)
@@ -110,8 +111,10 @@ def greedy_actions(network: nn.Module, obs: NDArray[np.generic]) -> NDArray[np.i
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put `network` into evaluation mode meanwhile, with each of its modules."""
-    training = [module for module in network.modules() if module.training] if network.training else []
+    """Put a `network` that is in training mode into evaluation mode meanwhile."""
+    # A program that was exported or frozen has no modes.
+    is_training = getattr(network, "training", False) and not isinstance(network, torch.fx.GraphModule)
+    training = [module for module in network.modules() if module.training] if is_training else []
     if training:
         network.eval()
     try:
@@ -209,9 +212,10 @@ def _play_once(network: nn.Module, env: VectorEnv, seed: int, frame_stack: int |
 
 def _check_shape(network: nn.Module, env: VectorEnv, shape: tuple[int, ...]) -> None:
     """Raise a ValueError if a network that tells its `observation_shape` takes another number of numbers."""
-    expected = getattr(network, "observation_shape", shape)
-    if math.prod(expected) == math.prod(shape):
+    expected = getattr(network, "observation_shape", None)
+    if not isinstance(expected, tuple | list) or math.prod(expected) == math.prod(shape):
         return
+    expected = tuple(expected)
     is_stack = expected[1:] == shape
     hint = f"frame_stack={expected[0]}" if is_stack else "an environment that it was made for"
-    raise ValueError(f"the network takes observations {tuple(expected)}, {env_name(env)} shows {shape}; give {hint}")
+    raise ValueError(f"the network takes observations {expected}, {env_name(env)} shows {shape}; give {hint}")

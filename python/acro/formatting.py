@@ -7,7 +7,7 @@ import math
 
 def format_mean(mean: float, standard_error: float | None = None) -> str:
     """Return `-77.9` or `-77.9 ± 0.9`: one digit after the point, for a mean below 1 its first two that are not 0."""
-    digits = _digits(mean)
+    digits = _digits(max(abs(mean), standard_error or 0.0))
     return f"{mean:.{digits}f}" + ("" if standard_error is None else f" ± {standard_error:.{digits}f}")
 
 
@@ -17,6 +17,7 @@ def format_return(value: float) -> str:
 
 
 def _digits(value: float) -> int:
-    if value == 0.0 or abs(value) >= 1.0 or not math.isfinite(value):
+    # Below the first bound, a mean of 0 was rounded.
+    if not 1e-9 < abs(value) < 1.0:
         return 1
     return 1 - math.floor(math.log10(abs(value)))

@@ -206,6 +206,11 @@ def test_policy_acts_alike_while_training_and_after(settings: dict[str, Any]) ->
     assert np.array_equal(before[1], evaluate(module, "CartPole-v1", 3).returns)
 
 
+def test_seed_may_be_any_whole_number() -> None:
+    for left, right in zip(DQN(4, 2, seed=3).parameters(), DQN(4, 2, seed=np.int64(3)).parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
 def test_copy_of_a_module_that_was_trained_is_the_module_alone(tmp_path: Path) -> None:
     module, _ = train(tmp_path, epochs=1)
     assert module.trainer is not None

@@ -32,8 +32,11 @@ def test_asking_for_a_threshold_imports_nothing(tmp_path: Path, monkeypatch: pyt
 
 
 def test_reward_range_is_known_for_classic_control() -> None:
-    assert reward_range("acro:acro/Acrobot-v1") == reward_range("Acrobot-v1") == (-1.0, 0.0)
-    assert reward_range("LunarLander-v3") is reward_range(CartPoleEnv) is None
+    assert (
+        reward_range("acro:acro/Acrobot-v1", {}) == reward_range("Acrobot-v1", {"max_episode_steps": 9}) == (-1.0, 0.0)
+    )
+    assert reward_range("LunarLander-v3", {}) is reward_range(CartPoleEnv, {}) is None
+    assert reward_range("CartPole-v1", {"sutton_barto_reward": True}) is None
 
 
 def test_step_limit_is_that_of_the_wrapper_or_of_the_registration() -> None:

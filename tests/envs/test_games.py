@@ -136,6 +136,7 @@ def test_limit_of_an_atari_game_counts_steps_and_a_module_before_it_changes_noth
         steps += 1
     assert steps == 50
     assert step_limit(env) == 50
+    assert step_limit(envs.make("ALE/Pong-v5", max_episode_steps=-1)) is None
 
 
 @needs_atari

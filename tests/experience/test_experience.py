@@ -39,7 +39,7 @@ from acro import DQN, Experience
         ({"steps_per_round": 12}, "steps_per_round must be a multiple of num_envs=8, got 12"),
         ({"steps_per_epoch": 100}, "steps_per_epoch must be a multiple of steps_per_round=64, got 100"),
         ({"updates_per_step": -1.0}, "updates_per_step must be at least 0, got -1.0"),
-        ({"learning_starts_steps": 1.5}, "learning_starts_steps must be a whole number, got 1.5"),
+        ({"learning_starts_steps": -1}, "learning_starts_steps must be at least 0, got -1"),
         ({"epsilon_decay_steps": -5}, "epsilon_decay_steps must be at least 0, got -5"),
         ({"beta_steps": -1}, "beta_steps must be at least 0, got -1"),
         ({"eval_episodes": 0}, "eval_episodes must be at least 1, got 0"),

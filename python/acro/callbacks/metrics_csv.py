@@ -24,8 +24,8 @@ class MetricsCSV(CSVLogger):
         save_dir: The root folder; the file is `<save_dir>/<name>/<version>/metrics.csv`.
         name: The run's name.
         version: The run's version.
-        resume_step: Keep the file's evaluations up to this environment step; None starts a new file.
-        resume_round: Keep its other rows, which a subclass's `training_step` has logged, before this round.
+        resume_step: Keep the file up to the last evaluation before or at this environment step; None starts a new file.
+        resume_round: Keep what a subclass's `training_step` has logged after that, and before this round.
     """
 
     def __init__(
@@ -54,11 +54,12 @@ class _Rows:
         self._changed = False
         if resume_step is not None and path.exists():
             with path.open(newline="") as file:
-                self.rows = [
-                    row
-                    for row in csv.DictReader(file)
-                    if (int(row["step"]) <= resume_step if row.get("eval/return") else int(row["step"]) < resume_round)
-                ]
+                rows = list(csv.DictReader(file))
+            kept = [i for i, row in enumerate(rows) if row.get("eval/return") and int(row["step"]) <= resume_step]
+            # In the order in which they were logged: all until that evaluation, and what was logged since.
+            end = kept[-1] + 1 if kept else 0
+            since = (row for row in rows[end:] if not row.get("eval/return") and int(row["step"]) < resume_round)
+            self.rows = [*rows[:end], *since]
             self._changed = True
 
     def log_metrics(self, metrics: dict[str, float], step: int | None) -> None:

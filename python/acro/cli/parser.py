@@ -227,10 +227,11 @@ class FitCLI(LightningCLI):
             _check_length(config["trainer"]["max_epochs"], experience.steps_per_epoch, self.resumed_step)
             # It may hold gigabytes, and the Trainer reads it itself.
             self._checkpoint = None
+        available = available_bytes()
         # Allocates the memory, which may fail.
         experience.setup("fit")
         if config["trainer"]["enable_checkpointing"] is not False and not config["trainer"]["fast_dev_run"]:
-            _check_room(experience, config["trainer"]["max_epochs"])
+            _check_room(experience, config["trainer"]["max_epochs"], available)
         try:
             name = folder_name(config["name"] or config["preset"] or config["data"]["env_id"])
             self.run = self.resumed or self.new_run or Run.new(Path(config["trainer"]["default_root_dir"]), name)
@@ -256,7 +257,7 @@ class FitCLI(LightningCLI):
             raise ValueError("--trainer.barebones leaves out the files that a run is made of: use it from Python")
         if given["fast_dev_run"] and self.ckpt_path is not None:
             raise ValueError("--trainer.fast_dev_run tries a new run out and leaves no files: leave --ckpt_path out")
-        if given["limit_test_batches"] is not None:
+        if given["limit_test_batches"] not in (None, 1.0):
             raise ValueError("--trainer.limit_test_batches would leave out the result: use --data.eval_episodes")
         given["callbacks"] = [*_listed(given["callbacks"]), *self._callbacks()]
         given["default_root_dir"] = str(self.run.folder)
@@ -325,10 +326,10 @@ def _plain_seed(seed: bool | int) -> int:
     return seed
 
 
-def _check_room(experience: Experience, max_epochs: int | None) -> None:
-    """Check that there is room for the replay memory and the copy of it that a checkpoint is written from."""
+def _check_room(experience: Experience, max_epochs: int | None, available: int | None) -> None:
+    """Check that `available` bytes hold the replay memory and the copy of it that a checkpoint is written from."""
     assert experience.collector is not None
-    memory, available = experience.collector.memory, available_bytes()
+    memory = experience.collector.memory
     steps = memory.capacity if max_epochs is None or max_epochs < 0 else max_epochs * experience.steps_per_epoch
     used = memory.nbytes * min(1.0, steps / memory.capacity)
     if available is not None and 2 * used > available:

@@ -97,7 +97,8 @@ class CudaGraphUpdates:
         device = self._optimizer.flat.device
         # Graphs of other sizes write into the tensors of theirs.
         self._learner.statistics = {}
-        static = {name: value.to(device) for name, value in inputs.items()}
+        # A copy also of a batch that is on the device: rounds overwrite it.
+        static = {name: value.to(device, copy=True) for name, value in inputs.items()}
         optimizer = self._optimizer
         changed = [optimizer.flat, optimizer.flat_grad, *optimizer.state[optimizer.flat].values()]
         changed += self._learner.target_network.parameters()

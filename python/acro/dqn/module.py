@@ -25,7 +25,7 @@ from acro.dqn.learner import Learner
 from acro.dqn.networks import QNetwork, check_network
 from acro.dqn.optimizer import FlatAdam
 from acro.dqn.rust_updates import RustUpdates
-from acro.dqn.settings import check_observations, check_same_network, check_settings
+from acro.dqn.settings import check_observations, check_same_network, check_same_support, check_settings
 from acro.dqn.trainers import (
     check_hooks,
     check_hooks_were_called,
@@ -44,16 +44,13 @@ logger = logging.getLogger(__name__)
 
 
 class ExperienceSource(Protocol):
-    """What the module calls of the Trainer's data module."""
+    """What the module calls of the Trainer's data module; `Experience.check_resumable` only if it has that."""
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics to log, by name; "step" is the number of environment steps."""
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
         """Set the priorities of the sampled transitions from their temporal-difference errors."""
-
-    def check_resumable(self, checkpoint: dict[str, Any]) -> None:
-        """Raise a ValueError if training cannot continue from `checkpoint`."""
 
 
 class DQN(Learner, L.LightningModule):
@@ -160,7 +157,7 @@ class DQN(Learner, L.LightningModule):
             check_network(network, example, num_actions, made_head.outputs)
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which seeds GPUs too.
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(int(seed))
             super().__init__(
                 make_network(
                     shape,
@@ -434,7 +431,7 @@ class DQN(Learner, L.LightningModule):
     def _experience(self) -> ExperienceSource | None:
         """The Trainer's `Experience`; None if batches come from anything else."""
         found = getattr(self.trainer, "datamodule", None)
-        return found if hasattr(found, "update_priorities") else None
+        return found if hasattr(found, "metrics") else None
 
     # ---- checkpoints
 
@@ -474,10 +471,10 @@ class DQN(Learner, L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Load the counters; when training is resumed, check first that it can go on from there.
+        """Load the counters; when training is resumed, check first that the Experience can go on from there.
 
         Raises:
-            ValueError: The checkpoint has another head or network, no optimizer state, or is of another Experience.
+            ValueError: The checkpoint has another head or support, no optimizer state, or is of another Experience.
         """
         if len(states := checkpoint.get("optimizer_states", [None])) != 1:
             # Lightning would continue with a new optimizer.
@@ -489,14 +486,14 @@ class DQN(Learner, L.LightningModule):
             )
         counters = checkpoint["dqn"]
         self.check_head(counters)
-        self._is_loaded = True
-        if self._trainer is None or self._trainer.state.fn != "fit":
-            # Only the weights are loaded.
-            return
-        self.check_resumable(checkpoint)
-        if self._experience is not None:
-            self._experience.check_resumable(checkpoint)
         saved = checkpoint.get("hyper_parameters", {})
+        if self.support is not None:
+            check_same_support(saved, self.support)
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            experience: Any = self._experience
+            if hasattr(experience, "check_resumable"):
+                experience.check_resumable(checkpoint)
+        self._is_loaded = True
         names = ("learning_rate", "learning_rate_end", "learning_rate_decay_updates")
         self._has_other_rate = any(saved.get(name, self.hparams[name]) != self.hparams[name] for name in names)
         self.updates = counters["updates"]

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from acro.dqn.convolution import ConvQNetwork, planes_of
-from acro.dqn.heads import LOSSES
+from acro.dqn.heads import LOSSES, support_of
 
 # Settings that must be those of the checkpoint.
 _SIZES = (
@@ -76,12 +76,35 @@ def check_same_network(found: Mapping[str, Any], here: Mapping[str, Any]) -> Non
     names = _SIZES + _SUPPORT if here.get("head") == "categorical" else _SIZES
     # A checkpoint that lacks a setting was made with its default.
     pairs = {name: (found.get(name, here.get(name)), here.get(name)) for name in names}
-    differing = [f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if its != own]
+    differing = [
+        f"{name} is {its!r} in it, {own!r} here" for name, (its, own) in pairs.items() if _lists(its) != _lists(own)
+    ]
     its, own = (settings.get("average_updates", here.get("average_updates")) for settings in (found, here))
     if (its is None) != (own is None):
         differing.append(f"average_updates is {its} in it, {own} here")
     if differing:
         raise ValueError(f"cannot continue from this checkpoint with another network: {'; '.join(differing)}")
+
+
+def _lists(value: Any) -> Any:
+    """Return `value` with lists for tuples, which YAML does not have."""
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def check_same_support(found: Mapping[str, Any], support: tuple[float, float]) -> None:
+    """Check that the settings `found` in a checkpoint make the same support of a categorical head.
+
+    Raises:
+        ValueError: They make another one: the same weights would mean other returns.
+    """
+    if found.get("head") != "categorical":
+        return
+    its = support_of(found.get("v_min"), found.get("v_max"), found.get("return_range"))
+    if its != support:
+        raise ValueError(
+            f"the categorical head of this checkpoint has returns from {its[0]:g} to {its[1]:g}, here they are from "
+            f"{support[0]:g} to {support[1]:g}; give v_min={its[0]:g}, v_max={its[1]:g}"
+        )
 
 
 def check_observations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -28,8 +29,11 @@ def reward_threshold(env_id: object) -> float | None:
         return None
 
 
-def reward_range(env_id: object) -> tuple[float, float] | None:
+def reward_range(env_id: object, env_kwargs: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the least and the largest reward of a step in `env_id`; None if acro does not know them."""
+    if env_kwargs.get("sutton_barto_reward"):
+        # CartPole's, of 0 and -1.
+        return None
     return _REWARD_RANGES.get(env_id.rpartition(":")[2]) if isinstance(env_id, str) else None
 
 

@@ -67,7 +67,8 @@ def make_game(
     make = _make_atari if env_id.startswith(ATARI) else _make_minatar
     # Checking a step takes longer than a step of MinAtar.
     env = make(env_id, render_mode=render_mode, **{"disable_env_checker": True, **env_kwargs})
-    return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+    # -1 is Gymnasium's way to say that there is no limit.
+    return env if max_episode_steps in (None, -1) else TimeLimit(env, max_episode_steps)
 
 
 def _make_atari(env_id: str, **env_kwargs: Any) -> gymnasium.Env[Any, Any]:

@@ -238,8 +238,7 @@ class Experience(L.LightningDataModule):
     @property
     def return_range(self) -> tuple[float, float] | None:
         """The least and the largest discounted return of an episode; None if the rewards' range is not known."""
-        # An environment's other arguments may change its rewards.
-        known = None if self.env_kwargs.keys() - {"max_episode_steps"} else known_reward_range(self.env_id)
+        known = known_reward_range(self.env_id, self.env_kwargs)
         rewards = (-1.0, 1.0) if self.clip_rewards else self.reward_range or known
         return None if rewards is None else return_range(rewards, self.gamma, self._step_limit)
 

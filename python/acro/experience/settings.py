@@ -35,7 +35,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     duration = [] if settings["n_step_end"] is None else ["n_step_decay_steps"]
     durations = ("learning_starts_steps", "epsilon_decay_steps", "beta_steps")
     counts = ("num_envs", "capacity", "batch_size", "n_step", "eval_episodes", *optional, *duration)
-    for name in (*counts, *durations, "steps_per_round", "steps_per_epoch", "seed"):
+    for name in (*counts, "steps_per_round", "steps_per_epoch", "seed"):
         if not isinstance(settings[name], Integral):
             raise ValueError(f"{name} must be a whole number, got {settings[name]!r}")
     for name in counts:
