@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import yaml
 from benchmarks import results
 
 NOTES = (
-    "As far as the runs went: ten minutes for MinAtar, an hour for seed 0 of Pong, whose step is four frames. Beside a "
-    "run on one core, another program ran on the other one.",
+    "As far as the runs went: ten minutes for Breakout and Space Invaders, an hour for seed 0 of Pong, whose step is four "
+    "frames. Beside a run on one core, another program ran on the other one.",
     "Breakout by MinAtar's own examples/dqn.py (Young and Tian 2019; the paper has no table), run by others with all "
     "six actions, ten episodes each (github.com/kenjyoung/MinAtar): 5.8 ± 1.7 after 500,000 frames, 11.1 ± 2.4 after "
     "1,000,000 frames.",
@@ -34,7 +33,7 @@ def evaluations(run: Path) -> list[tuple[int, float]]:
 
 def learning_table(runs: Path) -> tuple[results.Table, dict[str, Any]]:
     """Return a table of a preset's runs with a row for each seed, and their learning curves."""
-    rows: list[Sequence[object]] = []
+    rows: list[tuple[Any, ...]] = []
     curves: dict[str, Any] = {}
     folders = sorted(path.parent for path in runs.glob("version_*/metrics.csv"))
     if not folders:
@@ -47,7 +46,7 @@ def learning_table(runs: Path) -> tuple[results.Table, dict[str, Any]]:
         best = max(mean for _, mean in curve)
         rows.append((seed, cores, f"{steps:,}", f"{last:.1f}", f"{best:.1f}"))
     columns = ("seed", "cores", "steps", "last return", "best return")
-    return results.Table(f"{runs.name}: mean greedy returns of {episodes} episodes", columns, rows), curves
+    return results.Table(f"{runs.name}: mean greedy returns of {episodes} episodes", columns, sorted(rows)), curves
 
 
 def main() -> None:
