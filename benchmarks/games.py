@@ -16,8 +16,8 @@ import yaml
 from benchmarks import results
 
 NOTES = (
-    "As far as the runs went: ten minutes for Breakout and Space Invaders, an hour for seed 0 of Pong, whose step is four "
-    "frames. Beside a run on one core, another program ran on the other one.",
+    "As far as the runs went: ten minutes for Breakout and Space Invaders, an hour for seed 0 of Pong, whose step is "
+    "four frames. Beside a run on one core, another program ran on the other one.",
     "Breakout by MinAtar's own examples/dqn.py (Young and Tian 2019; the paper has no table), run by others with all "
     "six actions, ten episodes each (github.com/kenjyoung/MinAtar): 5.8 ± 1.7 after 500,000 frames, 11.1 ± 2.4 after "
     "1,000,000 frames.",
