@@ -105,9 +105,12 @@ def test_evaluation_shows_the_stacks_of_gymnasiums_wrapper() -> None:
 
 
 def test_stacks_of_stacks_in_a_vector_environment_are_warned_of() -> None:
+    def stacked() -> gymnasium.Env[Any, Any]:
+        return FrameStackObservation(gymnasium.make("CartPole-v1"), 4)
+
     given = gymnasium.make_vec("CartPole-v1", 2, "sync", wrappers=[lambda env: FrameStackObservation(env, 4)])
     with pytest.warns(UserWarning, match="stacks what FrameStackObservation has stacked already"):
-        Experience(given, frame_stack=2)
+        Experience(given, frame_stack=2, eval_env=stacked)
     given.close()
 
 

@@ -93,4 +93,4 @@ def test_an_environment_whose_wrappers_may_break_the_mirror_is_refused() -> None
     )
 
     with pytest.raises(ValueError, match=r"^mirror must be False for "):
-        Experience(env, mirror=True)
+        Experience(env, mirror=True, eval_env="CartPole-v1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -170,7 +170,9 @@ def single_of(env: VectorEnv[Any, Any, Any]) -> tuple[str | EnvFactory, dict[str
     if isinstance(spec, EnvSpec) and "wrappers" not in spec.kwargs and not spec.additional_wrappers:
         how = ("num_envs", "vectorization_mode", "vector_kwargs")
         return spec.id, {name: value for name, value in spec.kwargs.items() if name not in how}
-    return (own.env_fns[0], {}) if hasattr(own, "env_fns") else None
+    # In Gymnasium 1.2.0 they may be a generator, which was used up.
+    functions = getattr(own, "env_fns", None)
+    return (functions[0], {}) if isinstance(functions, Sequence) else None
 
 
 def _make_own_vec(factory: Any, num_envs: int, env_kwargs: dict[str, Any]) -> VectorEnv[Any, Any, Any]:
