@@ -118,7 +118,7 @@ def _train(jobs: int | None, folder: SweepFolder, checked: dict[str, Any]) -> si
         "early": Early(checked["trainer"]["max_epochs"] * epoch, epoch) if study.asha else None,
     }
     table = TrialTable(trials)
-    left = [trial for trial in trials if not (trial.run.result.is_file() or trial.run.stopped_early.is_file())]
+    left = [trial for trial in trials if trial.end not in ("finished", "stopped early")]
     stopped = run_grid(left, run_trial, table, **how) if left else None
     begun = folder.groups() if study.search else []
     if stopped is None and len(begun) < study.trials and study.search:

@@ -155,6 +155,18 @@ def test_batches_for_a_gpu_are_drawn_into_page_locked_memory(cuda_graph: bool, t
     assert all(module.seen)
 
 
+@pytest.mark.parametrize("name", ["q_network", "target_network"])
+def test_round_of_a_network_with_hooks_is_left_to_the_loop(name: str) -> None:
+    module = make({}, CPU)
+    updates, rounds = CudaGraphUpdates(module, adam_of(module)), random_rounds(3)
+    handle = getattr(module, name).get_submodule("layers.0").register_forward_hook(lambda *_: None)
+    assert updates(rounds, module.optimizer.step) is None
+    handle.remove()
+    next(module.q_network.parameters()).register_hook(lambda gradient: None)
+    assert updates(rounds, module.optimizer.step) is None
+    assert module.updates == 0
+
+
 def test_cuda_graph_without_a_gpu_is_an_error() -> None:
     with pytest.raises(ValueError, match="cuda_graph must be False on cpu: CUDA graphs need a GPU"):
         DQN(4, 3, (8, 8), cuda_graph=True).configure_optimizers()

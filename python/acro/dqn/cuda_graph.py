@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from acro.dqn.optimizer import FlatAdam, restore_views
+from acro.overrides import has_gradient_hooks, has_module_hooks
 from acro.replay import Batch
 
 if TYPE_CHECKING:
@@ -63,12 +64,15 @@ class CudaGraphUpdates:
         return tuple(group[name] for name in ("betas", "eps", "weight_decay", "maximize"))
 
     def __call__(self, batch: Batch, step: Callable[[], Any]) -> Tensor | None:
-        """Make the updates of `batch`, which is on the CPU; the next round overwrites the returned tensor.
+        """Make the updates of `batch`, which may be anywhere; the next round overwrites the returned tensor.
 
-        None if no graph can be made, or if one would not do what the settings say by now.
+        None if no graph can be made, or if one would not do what the settings and the hooks say by now: a graph has no
+        Python code in it.
         """
         is_frozen = not all(parameter.requires_grad for parameter in self._optimizer.parameters)
-        if self._has_failed or is_frozen or self._find_settings() != self._settings:
+        networks = (self._learner.q_network, self._learner.target_network)
+        is_watched = any(has_module_hooks(network) or has_gradient_hooks(network) for network in networks)
+        if self._has_failed or is_frozen or is_watched or self._find_settings() != self._settings:
             return None
         restore_views(self._optimizer.flat.detach(), self._optimizer.parameters)
         learner, count = self._learner, len(batch.rewards)

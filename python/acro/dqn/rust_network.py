@@ -14,9 +14,9 @@ from torch import nn
 from acro._rust import Network
 from acro.dqn.networks import QNetwork
 from acro.dqn.optimizer import flatten_parameters
+from acro.overrides import MODULE_HOOKS, has_module_hooks
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_HOOKS_OF_ALL_MODULES = [getattr(torch.nn.modules.module, f"_global{hooks}") for hooks in _HOOKS]
+_HOOKS_OF_ALL_MODULES = [getattr(torch.nn.modules.module, f"_global{hooks}") for hooks in MODULE_HOOKS]
 
 
 def why_not_network(network: nn.Module) -> str | None:
@@ -28,7 +28,7 @@ def why_not_network(network: nn.Module) -> str | None:
     parameter = next(network.parameters())
     if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
         return f"the network is {parameter.dtype} on {parameter.device}, not torch.float32 on the CPU"
-    if any(_HOOKS_OF_ALL_MODULES) or any(getattr(module, hooks) for module in network.modules() for hooks in _HOOKS):
+    if any(_HOOKS_OF_ALL_MODULES) or has_module_hooks(network):
         return "the network's layers have hooks"
     if repr(network) != network.built_as or "forward" in vars(network):
         return "the network's layers were replaced"
@@ -55,7 +55,7 @@ class Layers:
         # A call of `modules` and `parameters` for every action would take longer than the action.
         modules = list(network.modules())
         self._named = [named for module in modules for named in (module._modules, module._parameters)]
-        self._hooks = _HOOKS_OF_ALL_MODULES + [getattr(module, hooks) for module in modules for hooks in _HOOKS]
+        self._hooks = _HOOKS_OF_ALL_MODULES + [getattr(module, hooks) for module in modules for hooks in MODULE_HOOKS]
         self._parts = self._find_parts()
 
     def _find_parts(self) -> list[object]:

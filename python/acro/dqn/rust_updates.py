@@ -15,7 +15,7 @@ from acro.dqn.learner import Learner
 from acro.dqn.networks import QNetwork
 from acro.dqn.optimizer import FlatAdam, flatten_parameters, restore_views
 from acro.dqn.rust_network import Layers, make_network, why_not_network
-from acro.overrides import overridden
+from acro.overrides import has_gradient_hooks, overridden
 from acro.replay import Batch
 
 # Methods of the learner that Rust replaces: an override of one must run, so Rust cannot.
@@ -35,7 +35,7 @@ def why_not_rust(learner: Learner) -> str | None:
         return "munchausen_temperature is set"
     if not all(parameter.requires_grad for parameter in learner.q_network.parameters()):
         return "parameters of the network are frozen"
-    if _have_hooks(learner.q_network):
+    if has_gradient_hooks(learner.q_network):
         return "parameters of the network have hooks"
     for name in ("target_network", "averaged_network"):
         network = getattr(learner, name)
@@ -46,13 +46,6 @@ def why_not_rust(learner: Learner) -> str | None:
 
 def _has_other_head(learner: Learner) -> bool:
     return bool(overridden(learner.head, type(learner.head), ("returns", "means", "target", "losses")))
-
-
-def _have_hooks(network: nn.Module) -> bool:
-    return any(
-        parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
-        for parameter in network.parameters()
-    )
 
 
 class FlatFollower:
@@ -95,7 +88,7 @@ class RustUpdates:
         optimizer: Any = self._optimizer
         if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
             return None
-        if _have_hooks(self._learner.q_network) or _has_other_head(self._learner):
+        if has_gradient_hooks(self._learner.q_network) or _has_other_head(self._learner):
             return None
         average = None if self._average is None else self._average.network
         if (self._learner.target_network, self._learner.averaged_network) != (self._target.network, average):
